@@ -1,0 +1,1 @@
+"""Watches a Supabase-backed product and repairs it safely."""

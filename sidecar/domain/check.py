@@ -1,0 +1,112 @@
+"""What a look from outside is, what it saw, and how single looks become a standing verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+
+
+class Verdict(StrEnum):
+    """Three-valued on purpose: "could not look" is never "unhealthy", and never "healthy"."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How loudly a failing check or a violated rule should be told."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A configured check: what to look at, how often, and when to believe it.
+
+    Units: seconds; `fail_after` and `pass_after` count consecutive observations.
+    `spec` is the kind's own frozen parameters; only the kind's probe looks inside.
+    """
+
+    name: str
+    kind: str
+    every_seconds: float
+    timeout_seconds: float
+    severity: Severity
+    fail_after: int
+    pass_after: int
+    spec: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one probe saw, once.
+
+    `reason` comes from the kind's closed enum and is `ok` exactly when the verdict is healthy.
+    `notes` are further reasons that did not decide. `facts` never hold secrets or row values.
+    `phases` maps a phase's name to seconds; their sum never exceeds `duration_seconds`.
+    """
+
+    check: str
+    kind: str
+    verdict: Verdict
+    reason: str
+    taken_at: datetime
+    duration_seconds: float
+    detail: str = ""
+    notes: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+    retry_after_seconds: float | None = None
+    expires_at: datetime | None = None  # service_key: when the key expires; http: the certificate
+
+    def __post_init__(self) -> None:
+        """Hold the one rule every dashboard relies on."""
+        if (self.verdict is Verdict.HEALTHY) != (self.reason == "ok"):
+            message = f"{self.check}: verdict {self.verdict} with reason {self.reason!r}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckState:
+    """A check's standing verdict and the run of looks that supports or undermines it."""
+
+    verdict: Verdict = Verdict.UNKNOWN
+    since: datetime | None = None
+    pending: Verdict = Verdict.UNKNOWN
+    streak: int = 0
+    last: Observation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """The standing verdict changed."""
+
+    check: str
+    before: Verdict
+    after: Verdict
+    at: datetime
+
+
+def fold(check: Check, state: CheckState, seen: Observation) -> tuple[CheckState, Flip | None]:
+    """Fold one observation into a check's state.
+
+    A verdict stands after `fail_after` unhealthy or `pass_after` healthy looks in a row. An unknown look
+    shows at once, since what is not known must never be reported as seen, and a first verdict needs no run-up.
+    """
+    streak = state.streak + 1 if seen.verdict is state.pending else 1
+    needed = {Verdict.HEALTHY: check.pass_after, Verdict.UNHEALTHY: check.fail_after, Verdict.UNKNOWN: 1}
+    stands = state.verdict is Verdict.UNKNOWN or streak >= needed[seen.verdict]
+    verdict = seen.verdict if stands else state.verdict
+    flip = None
+    since = state.since
+    if verdict is not state.verdict or since is None:
+        since = seen.taken_at
+    if verdict is not state.verdict:
+        flip = Flip(check=check.name, before=state.verdict, after=verdict, at=seen.taken_at)
+    return CheckState(verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen), flip

@@ -1,0 +1,142 @@
+"""A balance from evidence, or the reason why there is none. Nothing in here may invent a number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby, permutations
+from typing import TypeAlias
+
+from sidecar.domain.rule import Amount, Origin
+
+OrderValue: TypeAlias = datetime | int | str
+READINGS_TRIED_AT_MOST = 6  # rows tied in time; more of them (over 720 orders) count as ambiguous unread
+
+
+class NoBalance(StrEnum):
+    """Why a balance is not proven. Each of these sends the row to a person."""
+
+    NO_EVIDENCE = "no_evidence"  # nothing recorded carries a balance
+    CHAIN_BROKEN = "chain_broken"  # a recorded balance does not follow from the one before
+    CHAIN_AMBIGUOUS = "chain_ambiguous"  # rows tied in time can be read in two orders
+    OPENING_UNEXPLAINED = "opening_unexplained"  # the first row starts from credits that no row explains
+    BALANCE_NEGATIVE = "balance_negative"  # the proven balance is below zero
+    EVIDENCE_CONTRADICTED = "evidence_contradicted"  # the ledger goes on from another number than was attested or seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One recorded movement.
+
+    `order` holds the values of the rule's order columns: instants and integers say what came first; text (a uuid)
+    only tells rows apart.
+    """
+
+    order: tuple[OrderValue, ...]
+    created_at: datetime | None
+    amount: Amount | None
+    balance_after: Amount | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A balance that somebody vouched for (attested) or that Sidecar saw itself (snapshot), at an instant."""
+
+    origin: Origin
+    balance: Amount
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """A proven balance and where it came from."""
+
+    amount: Amount
+    origin: Origin
+
+
+def prove_balance(
+    order: Sequence[Origin], anchors: Sequence[Anchor], ledger: Sequence[LedgerRow]
+) -> Balance | NoBalance:
+    """Return the balance from the first origin in `order` that has evidence, or why none is proven.
+
+    An anchor counts from its instant on: later ledger rows must go on from it in one unbroken chain. Where the
+    first origin that has evidence is contradicted, lower ones are not asked: conflict is for a person.
+    Shape: `anchors` and `ledger` belong to one subject, in any order.
+    """
+    for origin in order:
+        if origin is Origin.LEDGER:
+            return _settle(_follow(0, ledger), origin) if ledger else NoBalance.NO_EVIDENCE
+        anchor = max((a for a in anchors if a.origin is origin), key=lambda a: a.at, default=None)
+        if anchor is not None:
+            return _settle(_go_on_from(anchor, ledger), origin)
+    return NoBalance.NO_EVIDENCE
+
+
+def _settle(found: Amount | NoBalance, origin: Origin) -> Balance | NoBalance:
+    if isinstance(found, NoBalance):
+        return found
+    return NoBalance.BALANCE_NEGATIVE if found < 0 else Balance(amount=found, origin=origin)
+
+
+def _go_on_from(anchor: Anchor, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:
+    """Follow the rows younger than the anchor. A row without an instant cannot be placed, so it contradicts."""
+    if any(row.created_at is None for row in ledger):
+        return NoBalance.EVIDENCE_CONTRADICTED
+    later = [row for row in ledger if row.created_at is not None and row.created_at > anchor.at]
+    if not later:
+        return anchor.balance
+    found = _follow(anchor.balance, later)
+    return NoBalance.EVIDENCE_CONTRADICTED if isinstance(found, NoBalance) else found
+
+
+def _follow(opening: Amount, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:
+    """Walk the chain from `opening`: each balance must be the one before plus the amount, in exactly one reading."""
+    if any(row.balance_after is None or row.amount is None for row in ledger):
+        return NoBalance.NO_EVIDENCE
+    steps = [(_instants(row), (row.amount or 0, row.balance_after or 0)) for row in ledger]
+    steps.sort(key=lambda step: step[0])
+    balance = opening
+    for position, (_, tied) in enumerate(groupby(steps, key=lambda step: step[0])):
+        ends = _readings(balance, [values for _, values in tied])
+        if isinstance(ends, NoBalance):
+            first = position == 0 and ends is NoBalance.CHAIN_BROKEN
+            return _name_broken_start(steps, opening) if first else ends
+        balance = ends
+    return balance
+
+
+def _instants(row: LedgerRow) -> tuple[datetime | int, ...]:
+    """Keep the part of the order that says what came first. A uuid does not."""
+    return tuple(value for value in row.order if not isinstance(value, str))
+
+
+def _readings(balance: Amount, tied: list[tuple[Amount, Amount]]) -> Amount | NoBalance:
+    """Return where the tied rows lead from `balance`, if exactly one order of them holds."""
+    if len(tied) > READINGS_TRIED_AT_MOST:
+        return NoBalance.CHAIN_AMBIGUOUS
+    held = {order for order in permutations(tied) if _holds(balance, order)}
+    if not held:
+        return NoBalance.CHAIN_BROKEN
+    if len(held) > 1:
+        return NoBalance.CHAIN_AMBIGUOUS
+    return held.pop()[-1][1]
+
+
+def _holds(balance: Amount, rows: Sequence[tuple[Amount, Amount]]) -> bool:
+    for amount, after in rows:
+        if after != balance + amount:
+            return False
+        balance = after
+    return True
+
+
+def _name_broken_start(
+    steps: Sequence[tuple[tuple[datetime | int, ...], tuple[Amount, Amount]]], opening: Amount
+) -> NoBalance:
+    """Tell an unexplained opening (the chain holds from another start) from a chain that does not hold at all."""
+    amount, after = steps[0][1]
+    supposed = after - amount
+    if supposed != opening and _holds(supposed, [values for _, values in steps]):
+        return NoBalance.OPENING_UNEXPLAINED
+    return NoBalance.CHAIN_BROKEN

@@ -1,0 +1,298 @@
+"""What the engine needs from the world. Adapters implement these; the engine never imports an adapter."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sidecar.domain.check import Check, CheckState, Observation
+from sidecar.domain.credits import Anchor
+from sidecar.domain.event import Event
+from sidecar.domain.look import Baseline, Catalogue, Facts, Sighting, Unproven
+from sidecar.domain.plan import Plan, PlanRow, PlanStatus
+from sidecar.domain.rule import Amount, Rule, Value
+from sidecar.domain.run import Outcome, Run, RunStatus, Settled
+
+
+class Clock(Protocol):
+    """Time as a parameter."""
+
+    def now(self) -> datetime:
+        """Return the wall clock as aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Probe(Protocol):
+    """Looks once, and answers with an observation whatever happens; only bugs and cancellation escape as exceptions."""
+
+    async def __call__(self, check: Check) -> Observation:
+        """Look within `check.timeout_seconds`."""
+        ...
+
+
+class Reporter(Protocol):
+    """Hears what happened. Must never raise and never wait."""
+
+    def emit(self, event: Event) -> None:
+        """Take note of one event."""
+        ...
+
+    def span(self, name: str, **attributes: str | float | bool) -> AbstractContextManager[None]:
+        """Open a span; HTTP calls made inside it become its children."""
+        ...
+
+
+class BalanceBook(Protocol):
+    """Balances that a look sees and remembers; part of `State`, handed to `Data` for the time of one look."""
+
+    def known(self, table: str) -> AsyncIterator[tuple[str, Amount]]:
+        """Yield (key, balance) as last seen in a proven look, ascending by key."""
+        ...
+
+    async def note(self, look_id: int, table: str, seen: Sequence[tuple[str, Amount]], at: datetime) -> None:
+        """Remember changed balances. They count as evidence only once the look is closed as proven."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What one insert of a batch came to: the rows that the database returned, by key."""
+
+    rows: Mapping[str, Mapping[str, Value]]
+
+
+class Data(Protocol):
+    """The user's data, read and written through one path. Errors are ours (`sidecar.errors`).
+
+    Every method may raise TransientError, AccessDenied, AnswerMalformed or SchemaMismatch.
+    """
+
+    async def sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
+        """Read evidence and expected rows whole, prove it, and return the keys without their row.
+
+        Changed balances go to `book` on the way. The comparison with the last proven look is not made here.
+        """
+        ...
+
+    async def facts(self, rule: Rule, keys: Sequence[str]) -> list[Facts]:
+        """Read everything about each key, by key, in the order of `keys`; `anchors` are left empty."""
+        ...
+
+    async def catalogue(self, rule: Rule) -> Catalogue:
+        """Return what the database says about the rule's tables, or a catalogue with `visible=False`."""
+        ...
+
+    async def insert(self, rule: Rule, rows: Sequence[PlanRow]) -> Landed:
+        """Insert rows that do not exist yet, atomically; rows whose key exists are left as they are.
+
+        Raises: WriteRejected when the database refused, and so wrote nothing.
+        TargetUnreachable after which nobody knows whether it was written.
+        """
+        ...
+
+    async def read_rows(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Mapping[str, Value]]:
+        """Return the expected rows that exist among `keys`: the key column and every column of `repair.values`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """One row held back. `source`: look (re-judged at each proven look) or run (held until `until_at` or released)."""
+
+    id: int
+    rule: str
+    key: str
+    reason: str
+    source: str
+    since_at: datetime
+    until_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPlan:
+    """A plan with its standing."""
+
+    plan: Plan
+    status: PlanStatus
+    approver: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRow:
+    """A row of a run. `in_flight` says that its batch was announced and its end was never recorded."""
+
+    key: str
+    settled: Settled
+    in_flight: bool
+
+
+class State(BalanceBook, Protocol):
+    """What Sidecar remembers. Every method is one transaction; changing ones append an audit row in it.
+
+    Raises: StateUnavailable when memory cannot be read or written; LeaseLost where an epoch no longer holds.
+    """
+
+    async def acquire(self, lease: str, holder: str, ttl_seconds: float, now: datetime) -> int | None:
+        """Take the lease if it is free, expired or already ours; return its new epoch, or None when held by another."""
+        ...
+
+    async def renew(self, lease: str, epoch: int, ttl_seconds: float, now: datetime) -> None:
+        """Extend our lease. Raises: LeaseLost."""
+        ...
+
+    async def release(self, lease: str, epoch: int) -> None:
+        """Give the lease back; the epoch stays spent."""
+        ...
+
+    async def save_check(self, check: str, state: CheckState) -> None:
+        """Remember a check's standing verdict."""
+        ...
+
+    async def check_states(self) -> Mapping[str, CheckState]:
+        """Return the standing verdicts, by check; `last` is None in each."""
+        ...
+
+    async def open_look(self, rule: str, at: datetime) -> int:
+        """Announce a look and return its id."""
+        ...
+
+    async def close_look(self, look_id: int, sighting: Sighting | Unproven, at: datetime) -> None:
+        """Close a look. When proven: count one confirmation for each candidate, forget the others, adopt the baseline."""
+        ...
+
+    async def confirmations(self, rule: str) -> Mapping[str, int]:
+        """Return in how many consecutive proven looks each current candidate was seen."""
+        ...
+
+    async def baseline(self, rule: str) -> Baseline | None:
+        """Return what the last proven look saw."""
+        ...
+
+    async def drop_baseline(self, rule: str, actor: str, at: datetime) -> None:
+        """Accept whatever the next look sees: a person said that the change was meant."""
+        ...
+
+    async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
+        """Return each key's latest attestation and latest proven snapshot."""
+        ...
+
+    async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
+        """Record the number that a person vouches for."""
+        ...
+
+    async def hold(
+        self, rule: str, reasons: Mapping[str, str], source: str, at: datetime, until_at: datetime | None
+    ) -> None:
+        """Quarantine keys with their reasons. For source `look` this replaces the rule's whole set of that source."""
+        ...
+
+    async def held(self, rule: str | None, now: datetime) -> list[Quarantined]:
+        """Return what is in quarantine now, oldest first."""
+        ...
+
+    async def let_go(self, quarantine_id: int, actor: str, at: datetime) -> bool:
+        """Release one row; False when there is no such entry."""
+        ...
+
+    async def save_plan(self, plan: Plan, status: PlanStatus, actor: str) -> None:
+        """Store a new plan. Older waiting plans of the same rule become rejected: they were overtaken."""
+        ...
+
+    async def plan(self, plan_id: str) -> StoredPlan | None:
+        """Return one plan."""
+        ...
+
+    async def plans(self, rule: str | None = None, status: PlanStatus | None = None) -> list[StoredPlan]:
+        """Return plans, newest first, at most 100."""
+        ...
+
+    async def move_plan(self, plan_id: str, before: PlanStatus, after: PlanStatus, actor: str, at: datetime) -> bool:
+        """Change a plan's status if it still is `before`; False when somebody was quicker."""
+        ...
+
+    async def start_run(self, run: Run, plan: Plan, lease: str, keys: Iterable[str]) -> bool:
+        """Take the approved plan and store the run with its rows as `planned`, in one transaction under the lease's epoch.
+
+        Returns False, and stores nothing, when the plan is not `approved` any more: a plan is applied at most once.
+        """
+        ...
+
+    async def adopt_run(self, run_id: str, lease: str, epoch: int, now: datetime) -> bool:
+        """Move an interrupted run to `applying` under a new epoch; False when it is not interrupted any more."""
+        ...
+
+    async def intend(self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime) -> str | None:
+        """Announce a batch before it is written: fence, freeze and heartbeat in one transaction.
+
+        Returns who froze the rule, in which case nothing was announced, else None. Raises: LeaseLost.
+        """
+        ...
+
+    async def settle(self, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime) -> None:
+        """Record what became of rows. Raises: LeaseLost."""
+        ...
+
+    async def rows(self, run_id: str) -> list[StoredRow]:
+        """Return a run's rows in the plan's order."""
+        ...
+
+    async def move_run(
+        self,
+        run_id: str,
+        before: RunStatus,
+        after: RunStatus,
+        now: datetime,
+        *,
+        outcome: Outcome | None = None,
+        detail: str = "",
+    ) -> bool:
+        """Change a run's status along an allowed edge if it still is `before`; False when somebody was quicker.
+
+        Raises: ValueError for an edge that `TRANSITIONS` does not have.
+        """
+        ...
+
+    async def interrupt_silent(self, lease: str, epoch: int, now: datetime) -> list[str]:
+        """Mark active runs whose epoch is older than ours as interrupted; return their ids. Only a lease holder asks."""
+        ...
+
+    async def run(self, run_id: str) -> Run | None:
+        """Return one run with its results counted."""
+        ...
+
+    async def runs(self, rule: str | None = None, *, unfinished: bool = False, limit: int = 50) -> list[Run]:
+        """Return runs, newest first."""
+        ...
+
+    async def rows_since(self, table: str, since: datetime) -> int:
+        """Count rows inserted into the target table since an instant, rows in flight or undetermined included."""
+        ...
+
+    async def freeze(self, scope: str, actor: str, reason: str, at: datetime) -> None:
+        """Stop all writing for a rule, or for everything (scope `*`)."""
+        ...
+
+    async def unfreeze(self, scope: str, actor: str, at: datetime) -> bool:
+        """Lift a freeze of exactly that scope; False when there was none."""
+        ...
+
+    async def frozen(self, rule: str) -> str | None:
+        """Return who froze the rule or everything and why, as one short text, or None."""
+        ...
+
+    async def trusted(self, rule: str) -> str | None:
+        """Return the digest of rule and schema under which a plan of this rule was last verified (or first seen)."""
+        ...
+
+    async def trust(self, rule: str, digest: str, actor: str, at: datetime) -> None:
+        """Adopt a digest of rule and schema."""
+        ...

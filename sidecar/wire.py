@@ -1,0 +1,235 @@
+"""One HTTP exchange, whole or not at all: a deadline, a body cap, exact numbers, and our own errors.
+
+Checks and data share it. It knows HTTP and how Supabase keys are sent; it judges nothing.
+"""
+
+import asyncio
+import errno
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+
+from sidecar.errors import AnswerMalformed, TargetUnreachable, Unreached
+
+USER_AGENT = f"supabase-sidecar/{version('supabase-sidecar')} httpx/{httpx.__version__}"
+BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # a page of 1000 narrow rows is well under 1 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A complete answer. `headers` have lower-case names; `phases` maps connect, tls, processing, transfer to seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    duration_seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is not UTF-8 shows as the replacement character."""
+        return self.content.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        """Return the body as JSON with exact numbers (int and Decimal, never float).
+
+        Raises: AnswerMalformed when it is not JSON, is nested too deeply, or holds NaN or Infinity.
+        """
+        try:
+            return json.loads(self.content, parse_float=Decimal, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            kind = self.headers.get("content-type", "no content type")
+            detail = f"status {self.status} with a body that is not JSON ({kind}, {len(self.content)} bytes)"
+            raise AnswerMalformed(detail) from error
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The `Date` header as aware UTC, None when it is missing or no date."""
+        try:
+            return parsedate_to_datetime(self.headers["date"]).astimezone(UTC)
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def retry_after_seconds(self, now: datetime) -> float | None:
+        """Return what `Retry-After` asks for, in seconds from `now` and never negative; None when it says nothing usable."""
+        asked = self.headers.get("retry-after", "")
+        if asked.isascii() and asked.isdigit():
+            return float(asked)
+        try:
+            return max(0.0, (parsedate_to_datetime(asked) - now).total_seconds())
+        except (ValueError, TypeError):
+            return None
+
+
+def _refuse_constant(name: str) -> None:
+    message = f"{name} is not a JSON number"
+    raise ValueError(message)
+
+
+def key_headers(key: str) -> dict[str, str]:
+    """Return how a Supabase key is sent: `sb_` keys as `apikey` alone, JWTs as `apikey` and bearer.
+
+    Source: design 40-supabase.md B1; a bearer that is no JWT is answered 401 PGRST301 by the local gateway.
+    """
+    if key.startswith("sb_"):
+        return {"apikey": key}
+    return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+
+def open_client(
+    base_url: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    verify: ssl.SSLContext | bool = True,
+    keep_alive: bool = False,
+) -> httpx.AsyncClient:
+    """Return a client of ours: cookies off, environment ignored, redirects off, no retries, an honest User-Agent.
+
+    The caller owns it and closes it (`async with`).
+    """
+    limits = httpx.Limits(max_connections=32, max_keepalive_connections=16 if keep_alive else 0)
+    client = httpx.AsyncClient(
+        base_url=base_url,
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
+        verify=verify,
+        limits=limits,
+        timeout=None,  # `exchange` holds one deadline over everything instead
+        trust_env=False,
+        follow_redirects=False,
+    )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    timeout_seconds: float,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    body_bytes_at_most: int = BODY_BYTES_AT_MOST,
+) -> Answer:
+    """Send one request and return the complete answer, whatever its status.
+
+    Raises: TargetUnreachable when no complete answer arrived within the deadline and the body cap. The cap counts
+    decompressed bytes, so that a small bomb cannot become a large body.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    phases = _Phases()
+    request = client.build_request(
+        method, url, params=params, headers=headers, content=content, extensions={"trace": phases}
+    )
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            response = await client.send(request, stream=True)
+            try:
+                body = await _read(response, body_bytes_at_most)
+            finally:
+                await response.aclose()
+    except TimeoutError as error:
+        raise TargetUnreachable(Unreached.TIMED_OUT, f"no complete answer in {timeout_seconds:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise _translate(error) from error
+    return Answer(
+        status=response.status_code,
+        headers={name.lower(): value for name, value in response.headers.items()},
+        content=body,
+        duration_seconds=loop.time() - started,
+        phases=phases.seconds(),
+    )
+
+
+async def _read(response: httpx.Response, body_bytes_at_most: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes(65_536):
+        size += len(chunk)
+        if size > body_bytes_at_most:
+            raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+class _Phases:
+    """Listens to httpcore's trace events and times them. httpcore resolves names inside `connect`."""
+
+    NAMES: Mapping[str, str] = {
+        "connection.connect_tcp": "connect",
+        "connection.start_tls": "tls",
+        "http11.receive_response_headers": "processing",
+        "http11.receive_response_body": "transfer",
+    }
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+
+    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
+        step, _, moment = event.rpartition(".")
+        name = self.NAMES.get(step)
+        if name is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if moment == "started":
+            self._started[name] = now
+        elif name in self._started:
+            self._seconds[name] = self._seconds.get(name, 0.0) + now - self._started.pop(name)
+
+    def seconds(self) -> dict[str, float]:
+        return dict(self._seconds)
+
+
+# Most specific first. httpx wraps httpcore, which wraps OSError; the chain of causes tells them apart.
+_BY_ERRNO: Mapping[int, Unreached] = {
+    errno.EMFILE: Unreached.LOCAL_FAULT,
+    errno.ENFILE: Unreached.LOCAL_FAULT,
+    errno.ENOBUFS: Unreached.LOCAL_FAULT,
+    errno.EADDRNOTAVAIL: Unreached.LOCAL_FAULT,
+    errno.ENETUNREACH: Unreached.NETWORK_UNREACHABLE,
+    errno.ENETDOWN: Unreached.NETWORK_UNREACHABLE,
+}
+
+
+def _translate(error: Exception) -> TargetUnreachable:
+    """Name the most specific cause. The message holds error classes only: httpx messages may hold URLs."""
+    chain = _chain(error)
+    detail = " < ".join(type(link).__name__ for link in chain)
+    for link in chain:
+        if isinstance(link, ssl.SSLError):
+            return TargetUnreachable(Unreached.TLS_FAILED, f"{detail} ({link.reason or link.args[-1]})")
+        if isinstance(link, socket.gaierror):
+            absent = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+            return TargetUnreachable(Unreached.RESOLVE_FAILED if absent else Unreached.RESOLVER_FAILED, detail)
+        if isinstance(link, OSError) and link.errno in _BY_ERRNO:
+            return TargetUnreachable(_BY_ERRNO[link.errno], detail)
+    match error:
+        case httpx.ConnectError():
+            return TargetUnreachable(Unreached.CONNECT_FAILED, detail)
+        case httpx.RemoteProtocolError() if "without sending" in str(error) or "peer closed" in str(error):
+            return TargetUnreachable(Unreached.CUT_OFF, detail)
+        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
+            return TargetUnreachable(Unreached.CUT_OFF, detail)
+        case _:
+            return TargetUnreachable(Unreached.PROTOCOL_BROKEN, detail)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    links: list[BaseException] = []
+    while error is not None and error not in links:
+        links.append(error)
+        error = error.__cause__ or error.__context__
+    return links
