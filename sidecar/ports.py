@@ -166,7 +166,7 @@ class State(BalanceBook, Protocol):
         ...
 
     async def close_look(self, look_id: int, sighting: Sighting | Unproven, at: datetime) -> None:
-        """Close a look. When proven: count one confirmation for each candidate, forget the others, adopt the baseline."""
+        """Close a look. When proven: confirm each candidate once more, forget the others, adopt the baseline."""
         ...
 
     async def confirmations(self, rule: str) -> Mapping[str, int]:
@@ -220,7 +220,7 @@ class State(BalanceBook, Protocol):
         ...
 
     async def start_run(self, run: Run, plan: Plan, lease: str, keys: Iterable[str]) -> bool:
-        """Take the approved plan and store the run with its rows as `planned`, in one transaction under the lease's epoch.
+        """Take the approved plan and store the run with its rows as `planned`, in one fenced transaction.
 
         Returns False, and stores nothing, when the plan is not `approved` any more: a plan is applied at most once.
         """
@@ -262,7 +262,7 @@ class State(BalanceBook, Protocol):
         ...
 
     async def interrupt_silent(self, lease: str, epoch: int, now: datetime) -> list[str]:
-        """Mark active runs whose epoch is older than ours as interrupted; return their ids. Only a lease holder asks."""
+        """Mark active runs of an older epoch as interrupted; return their ids. Only a lease holder asks."""
         ...
 
     async def run(self, run_id: str) -> Run | None:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals alone: uvicorn's own handler stops at once and raises them again for ours (design, architecture)."""
+    """Leaves signals alone: uvicorn's own handler stops at once and raises them again for ours."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -45,7 +45,7 @@ async def serving(app: ASGIApp, bound: socket.socket, *, drain_seconds: int = 2)
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.serve(sockets=[bound]), name=f"http {port}")
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  # see below
             await asyncio.sleep(0.005)  # uvicorn offers no event to wait for
         try:
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -27,7 +27,7 @@ BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # a page of 1000 narrow rows is well under
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete answer. `headers` have lower-case names; `phases` maps connect, tls, processing, transfer to seconds."""
+    """A complete answer. Header names are lower-case; `phases` maps connect, tls, processing, transfer to seconds."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class Answer:
         """The body as text; what is not UTF-8 shows as the replacement character."""
         return self.content.decode("utf-8", errors="replace")
 
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401  # JSON from outside
         """Return the body as JSON with exact numbers (int and Decimal, never float).
 
         Raises: AnswerMalformed when it is not JSON, is nested too deeply, or holds NaN or Infinity.
@@ -61,7 +61,7 @@ class Answer:
             return None
 
     def retry_after_seconds(self, now: datetime) -> float | None:
-        """Return what `Retry-After` asks for, in seconds from `now` and never negative; None when it says nothing usable."""
+        """Return what `Retry-After` asks for, in seconds from `now`; None when it says nothing usable."""
         asked = self.headers.get("retry-after", "")
         if asked.isascii() and asked.isdigit():
             return float(asked)
@@ -103,7 +103,7 @@ def open_client(
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
         verify=verify,
         limits=limits,
-        timeout=None,  # `exchange` holds one deadline over everything instead
+        timeout=None,  # noqa: S113  # `exchange` holds one deadline over everything instead
         trust_env=False,
         follow_redirects=False,
     )
@@ -214,8 +214,8 @@ def _translate(error: Exception) -> TargetUnreachable:
         if isinstance(link, socket.gaierror):
             absent = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
             return TargetUnreachable(Unreached.RESOLVE_FAILED if absent else Unreached.RESOLVER_FAILED, detail)
-        if isinstance(link, OSError) and link.errno in _BY_ERRNO:
-            return TargetUnreachable(_BY_ERRNO[link.errno], detail)
+        if isinstance(link, OSError) and (cause := _BY_ERRNO.get(link.errno or 0)) is not None:
+            return TargetUnreachable(cause, detail)
     match error:
         case httpx.ConnectError():
             return TargetUnreachable(Unreached.CONNECT_FAILED, detail)

@@ -50,7 +50,7 @@ DEFERRED = frozenset({FindingClass.TOO_YOUNG, FindingClass.UNCONFIRMED})
 class Finding:
     """One damaged user. `values` and `origins` are filled for repairable findings only.
 
-    `evidence` is a digest of the ledger rows and anchors that were read: when it differs later, the plan's row is stale.
+    `evidence` is a digest of the ledger rows and anchors that were read: when it differs later, the row is stale.
     `oldest_at` is the instant of the oldest evidence. `forgeable` marks values that rest on a ledger users may write.
     """
 
@@ -67,7 +67,7 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
     """Judge one candidate; None when its expected row exists by now, so that there is no damage.
 
     `ledger_forgeable` says that end users can write the ledger (or that it is not visible whether they can). Such a
-    ledger still yields values, marked `forgeable`, for a person to judge; `decide` keeps them out of every automatic plan.
+    ledger still yields values, marked `forgeable`, for a person to judge; they stay out of every automatic plan.
     """
     if facts.expected_row is not None:
         return None

@@ -57,7 +57,7 @@ class Column:
 class Catalogue:
     """What the database says about the target and the ledger. `visible` is False where it could not be asked.
 
-    `ledger_writers` names the roles of end users (anon, authenticated) that hold a write privilege or policy on the ledger.
+    `ledger_writers` names the end users' roles (anon, authenticated) with a write privilege or policy on the ledger.
     """
 
     visible: bool

@@ -1,4 +1,4 @@
-"""A plan: an explicit list of rows and values, bound by a hash to the rule, the schema and the database it was made for."""
+"""A plan: an explicit list of rows and values, bound by a hash to its rule, schema and database."""
 
 import hashlib
 import json

@@ -142,7 +142,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule file. `digest` covers what detects, repairs, guards and verifies; not who owns it or how often it runs."""
+    """One rule file. `digest` covers what detects, repairs, guards and verifies; not the owner or the schedule."""
 
     name: str
     summary: str

@@ -1,0 +1,1 @@
+"""The user's data behind the port `sidecar.ports.Data`."""

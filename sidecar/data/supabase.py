@@ -1,0 +1,363 @@
+"""The REST path: the user's data with the service key alone, proven whole before it is believed.
+
+Implements `sidecar.ports.Data`. Source of the method: design 10-architecture, "What each path to the data can promise".
+"""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sidecar.data.auth import count_subjects, read_subjects
+from sidecar.data.rest import Rest, Row, quoted, refusal_of
+from sidecar.data.streams import Tally, chunks, keys_without_row, noting
+from sidecar.domain.credits import LedgerRow, OrderValue
+from sidecar.domain.finding import horizon
+from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Unproven
+from sidecar.domain.plan import PlanRow, canonical
+from sidecar.domain.rule import Amount, FromSubject, LedgerSource, Rule, Table, Value
+from sidecar.errors import (
+    AccessDenied,
+    AnswerMalformed,
+    RateLimited,
+    SchemaMismatch,
+    TransientError,
+)
+from sidecar.ports import BalanceBook, Landed
+
+KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL
+EMAIL_CHARS_AT_ONCE = 3000
+YOUNG_ROWS_AT_MOST = 5000  # they are only counted, never written: the number may be a floor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A row that must exist: the fixture's canary, or a witness named in the configuration."""
+
+    table: Table
+    key: str
+    value: str
+
+
+class SupabaseData:
+    """The user's data over PostgREST and Supabase Auth."""
+
+    def __init__(self, rest: Rest, *, database: str, canary: Canary | None) -> None:
+        """Read through `rest`; `database` names the project for plans and baselines and holds no secret."""
+        self._rest = rest
+        self._database = database
+        self._canary = canary
+
+    async def sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
+        """Read evidence and expected rows whole up to the horizon, twice at most, and prove it."""
+        try:
+            return await self._sight(rule, book, look_id)
+        except RateLimited as error:
+            return Unproven(
+                failure=ProofFailure.UNREACHABLE, detail=str(error), retry_after_seconds=error.retry_after_seconds
+            )
+        except TransientError as error:
+            return Unproven(failure=ProofFailure.UNREACHABLE, detail=str(error))
+        except AccessDenied as error:
+            return Unproven(failure=ProofFailure.ACCESS_DENIED, detail=str(error))
+        except AnswerMalformed as error:
+            return Unproven(failure=ProofFailure.ANSWER_MALFORMED, detail=str(error))
+
+    async def _sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
+        if (blind := await self._miss_canary()) is not None:
+            return blind
+        subjects, server_now = await count_subjects(self._rest)
+        until = horizon(server_now, rule.detect.min_age_seconds)
+        tally = await self._read_whole(rule, until, book, look_id, server_now)
+        if isinstance(tally, str):  # one retry: rows may be deleted or backdated while we read
+            tally = await self._read_whole(rule, until, book, look_id, server_now)
+        if isinstance(tally, str):
+            return Unproven(failure=ProofFailure.COUNT_MISMATCH, detail=tally)
+        catalogue = await self.catalogue(rule)
+        young = await self._young(rule, until, tally.candidates)
+        if (blind := await self._miss_canary()) is not None:
+            return blind
+        counts = Counts(ledger_rows=tally.ledger_rows, expected_rows=tally.expected_rows, subjects=subjects)
+        proof = ReadProof(horizon_at=until, database=self._database, counts=counts, catalogue=catalogue)
+        return Sighting(proof=proof, candidates=tally.candidates, young=young)
+
+    async def _miss_canary(self) -> Unproven | None:
+        """See the canary with this very client: what the service_key check saw was another connection's sight."""
+        if self._canary is None:
+            detail = "no canary and no witness is configured, so nothing proves that rows are visible"
+            return Unproven(failure=ProofFailure.CANARY_UNSEEN, detail=detail)
+        canary = self._canary
+        rows, _ = await self._rest.rows(
+            canary.table, {"select": canary.key, canary.key: f"eq.{canary.value}", "limit": "2"}
+        )
+        if len(rows) != 1:
+            detail = f"{canary.table} shows {len(rows)} rows where exactly one must be"
+            return Unproven(failure=ProofFailure.CANARY_UNSEEN, detail=detail)
+        return None
+
+    async def _count(self, rule: Rule, until: datetime) -> tuple[int, int]:
+        ledger, expects = rule.detect.ledger, rule.detect.expects
+        return (
+            await self._rest.count(ledger.table, _up_to(ledger.created, until), ledger.key),
+            await self._rest.count(expects.table, _up_to(expects.created, until), expects.key),
+        )
+
+    async def _read_whole(
+        self, rule: Rule, until: datetime, book: BalanceBook, look_id: int, at: datetime
+    ) -> Tally | str:
+        """Count, read, count again; return what was seen, or where the three disagree."""
+        before = await self._count(rule, until)
+        tally = await self._pass(rule, until, book, look_id, at)
+        after = await self._count(rule, until)
+        return _mismatch(rule, before, tally, after) or tally
+
+    async def _pass(self, rule: Rule, until: datetime, book: BalanceBook, look_id: int, at: datetime) -> Tally:
+        table = str(rule.detect.expects.table)
+        async with (
+            contextlib.aclosing(self._ledger_keys(rule, until)) as ledger,
+            contextlib.aclosing(self._balances(rule, until)) as balances,
+            contextlib.aclosing(noting(balances, book, look_id, table, at)) as expected,
+        ):
+            return await keys_without_row(ledger, expected, Tally())
+
+    async def _ledger_keys(self, rule: Rule, until: datetime) -> AsyncGenerator[str]:
+        source = rule.detect.ledger
+        tie = source.order[-1]
+        pages = self._rest.stream(
+            source.table, columns=(source.key, tie), key=source.key, tie=tie, filters=_up_to(source.created, until)
+        )
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                for row in page:
+                    yield _key(row[source.key])
+
+    async def _balances(self, rule: Rule, until: datetime) -> AsyncGenerator[tuple[str, Amount]]:
+        expects, money = rule.detect.expects, rule.balance_column
+        pages = self._rest.stream(
+            expects.table,
+            columns=(expects.key, money),
+            key=expects.key,
+            tie=expects.key,
+            filters=_up_to(expects.created, until),
+        )
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                for row in page:
+                    yield _key(row[expects.key]), _amount(row[money])
+
+    async def _young(self, rule: Rule, until: datetime, candidates: Sequence[str]) -> list[str]:
+        """Return keys whose evidence all lies beyond the horizon and that have no row yet."""
+        source = rule.detect.ledger
+        if source.created is None:
+            return []
+        fresh: dict[str, None] = {}
+        seen = 0
+        tie = source.order[-1]
+        pages = self._rest.stream(
+            source.table,
+            columns=(source.key, tie),
+            key=source.key,
+            tie=tie,
+            filters={source.created: f"gt.{until.isoformat()}"},
+        )
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                fresh.update(dict.fromkeys(_key(row[source.key]) for row in page))
+                seen += len(page)
+                if seen >= YOUNG_ROWS_AT_MOST:
+                    break
+        judged = set(candidates)
+        asked = [key for key in fresh if key not in judged]
+        present = await self.read_rows(rule, asked)
+        return [key for key in asked if key not in present]
+
+    async def catalogue(self, rule: Rule) -> Catalogue:
+        """Ask the fixture's function; without it the catalogue is not visible over REST."""
+        answer = await self._rest.call(
+            "POST",
+            "/rest/v1/rpc/sidecar_catalogue",
+            document={"target": str(rule.detect.expects.table), "ledger": str(rule.detect.ledger.table)},
+        )
+        if answer.status == 404:
+            return Catalogue(visible=False)
+        if answer.status != 200:
+            raise refusal_of(answer)
+        return _catalogue(answer.json())
+
+    async def facts(self, rule: Rule, keys: Sequence[str]) -> list[Facts]:
+        """Read rows, ledger, subjects and takers of e-mails for each key, by key."""
+        found: list[Facts] = []
+        for chunk in chunks(list(keys), KEYS_AT_ONCE):
+            rows = await self.read_rows(rule, chunk)
+            ledger = await self._ledger_of(rule.detect.ledger, chunk)
+            subjects = await read_subjects(self._rest, chunk, datetime.now(UTC))
+            emails = {key: subject.email for key, subject in subjects.items() if subject and subject.email}
+            taken = await self._taken(rule, emails)
+            found += [
+                Facts(
+                    key=key,
+                    subject=subjects[key],
+                    ledger=tuple(ledger.get(key, ())),
+                    expected_row=rows.get(key),
+                    email_taken=key in taken,
+                )
+                for key in chunk
+            ]
+        return found
+
+    async def _ledger_of(self, source: LedgerSource, keys: Sequence[str]) -> Mapping[str, list[LedgerRow]]:
+        """Read every ledger row of some keys. Raises: AnswerMalformed when the pages do not add up to the count."""
+        wanted = {source.key: f"in.({','.join(keys)})"}
+        columns = tuple(dict.fromkeys((source.key, *source.order, source.amount, source.balance)))
+        if source.created is not None:
+            columns = tuple(dict.fromkeys((*columns, source.created)))
+        before = await self._rest.count(source.table, wanted, source.key)
+        ledger: dict[str, list[LedgerRow]] = {}
+        seen = 0
+        pages = self._rest.stream(source.table, columns=columns, key=source.key, tie=source.order[-1], filters=wanted)
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                seen += len(page)
+                for row in page:
+                    ledger.setdefault(_key(row[source.key]), []).append(_ledger_row(source, row))
+        if seen != before:
+            raise AnswerMalformed(f"{source.table}: pages add up to {seen} of {before} rows")
+        return ledger
+
+    async def _taken(self, rule: Rule, emails: Mapping[str, str]) -> set[str]:
+        """Return the keys whose e-mail another row has, as Supabase Auth spells it (it stores lower case)."""
+        column = next(
+            (name for name, s in rule.repair.values.items() if isinstance(s, FromSubject) and s.path == ("email",)),
+            None,
+        )
+        if column is None or not emails:
+            return set()
+        table, key = rule.detect.expects.table, rule.detect.expects.key
+        owners: dict[str, set[str]] = {}
+        for some in _email_chunks(sorted({*emails.values()})):
+            rows, _ = await self._rest.rows(
+                table, {"select": f"{key},{column}", column: f"in.({','.join(map(quoted, some))})"}
+            )
+            for row in rows:
+                owners.setdefault(str(row[column]), set()).add(_key(row[key]))
+        return {key for key, email in emails.items() if owners.get(email, set()) - {key}}
+
+    async def insert(self, rule: Rule, rows: Sequence[PlanRow]) -> Landed:
+        """Insert a batch in one statement; see `Rest.insert`."""
+        columns = tuple(rule.repair.values)
+        landed = await self._rest.insert(
+            rule.detect.expects.table, key=rule.detect.expects.key, columns=columns, rows=[row.values for row in rows]
+        )
+        return Landed(rows={_key(row[rule.detect.expects.key]): row for row in landed})
+
+    async def read_rows(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Mapping[str, Value]]:
+        """Read the expected rows that exist among `keys`, with every column that the rule writes."""
+        expects = rule.detect.expects
+        columns = ",".join(dict.fromkeys((expects.key, *rule.repair.values)))
+        found: dict[str, Row] = {}
+        for chunk in chunks(list(keys), KEYS_AT_ONCE):
+            rows, _ = await self._rest.rows(
+                expects.table,
+                {"select": columns, expects.key: f"in.({','.join(chunk)})", "order": f"{expects.key}.asc"},
+            )
+            found.update({_key(row[expects.key]): row for row in rows})
+        return found
+
+
+def _up_to(created: str | None, until: datetime) -> dict[str, str]:
+    return {} if created is None else {created: f"lte.{until.isoformat()}"}
+
+
+def _mismatch(rule: Rule, before: tuple[int, int], tally: Tally, after: tuple[int, int]) -> str:
+    """Say where count before, rows seen and count after disagree; empty when they do not.
+
+    Without a created column rows may come while we read, so that only min <= seen <= max can be asked.
+    """
+    ledger, expects = rule.detect.ledger, rule.detect.expects
+    passes = (
+        (ledger.table, ledger.created, before[0], tally.ledger_rows, after[0]),
+        (expects.table, expects.created, before[1], tally.expected_rows, after[1]),
+    )
+    for table, created, first, seen, last in passes:
+        whole = min(first, last) <= seen <= max(first, last) if created is None else first == seen == last
+        if not whole:
+            return f"{table}: {first} rows counted before, {seen} seen, {last} counted after"
+    return ""
+
+
+def _key(value: Value) -> str:
+    """Return a canonical key whose text order is the database's. Raises: SchemaMismatch for other key types."""
+    try:
+        return str(UUID(str(value)))
+    except ValueError as error:
+        raise SchemaMismatch("key_type_unsupported: over REST the key must be a uuid") from error
+
+
+def _amount(value: Value) -> Amount:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise AnswerMalformed(f"a balance that is not an exact number: {type(value).__name__}")
+    return value
+
+
+def _ledger_row(source: LedgerSource, row: Row) -> LedgerRow:
+    try:
+        created_at = _instant(row[source.created]) if source.created is not None else None
+        order = tuple(_order_value(source, name, row[name]) for name in source.order)
+        amount, balance = (None if row[n] is None else _amount(row[n]) for n in (source.amount, source.balance))
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnswerMalformed(f"{source.table}: {type(error).__name__} in a row") from error
+    return LedgerRow(order=order, created_at=created_at, amount=amount, balance_after=balance)
+
+
+def _order_value(source: LedgerSource, name: str, value: Value) -> OrderValue:
+    if name == source.created:
+        return _instant(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _instant(value: Value) -> datetime:
+    found = datetime.fromisoformat(str(value))
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _email_chunks(emails: Sequence[str]) -> list[list[str]]:
+    """Cut a list of e-mails so that each piece fits into a URL."""
+    pieces: list[list[str]] = [[]]
+    room = EMAIL_CHARS_AT_ONCE
+    for email in emails:
+        if pieces[-1] and (len(email) > room or len(pieces[-1]) >= KEYS_AT_ONCE):
+            pieces.append([])
+            room = EMAIL_CHARS_AT_ONCE
+        pieces[-1].append(email)
+        room -= len(email) + 3
+    return pieces
+
+
+def _catalogue(document: Any) -> Catalogue:  # noqa: ANN401  # JSON from outside
+    try:
+        columns = tuple(
+            Column(
+                name=c["name"],
+                type=c["type"],
+                nullable=c["nullable"],
+                default=c["default"],
+                generated=c.get("generated", False),
+            )
+            for c in document["columns"]
+        )
+        shape = {name: document[name] for name in ("columns", "triggers", "foreign_keys", "uniques")}
+        return Catalogue(
+            visible=True,
+            columns=columns,
+            triggers=tuple(document["triggers"]),
+            foreign_keys=tuple(document["foreign_keys"]),
+            uniques=tuple(tuple(unique) for unique in document["uniques"]),
+            ledger_writers=tuple(document["ledger_writers"]),
+            fingerprint=hashlib.sha256(canonical(shape).encode()).hexdigest()[:32],
+        )
+    except (KeyError, TypeError) as error:
+        raise AnswerMalformed(f"sidecar_catalogue: {type(error).__name__}; install the fixture again") from error
