@@ -8,10 +8,11 @@ import errno
 import json
 import socket
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -27,13 +28,17 @@ BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # a page of 1000 narrow rows is well under
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete answer. Header names are lower-case; `phases` maps connect, tls, processing, transfer to seconds."""
+    """A complete answer. Header names are lower-case; `phases` maps connect, tls, processing, transfer to seconds.
+
+    `certificate_expires_at` is when the server's certificate ends (aware UTC), None without TLS.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
     duration_seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
+    certificate_expires_at: datetime | None = None
 
     @property
     def text(self) -> str:
@@ -47,7 +52,7 @@ class Answer:
         """
         try:
             return json.loads(self.content, parse_float=Decimal, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, InvalidOperation) as error:  # the last: an exponent beyond Decimal's
             kind = self.headers.get("content-type", "no content type")
             detail = f"status {self.status} with a body that is not JSON ({kind}, {len(self.content)} bytes)"
             raise AnswerMalformed(detail) from error
@@ -137,6 +142,7 @@ async def exchange(
         async with asyncio.timeout(timeout_seconds):
             response = await client.send(request, stream=True)
             try:
+                certificate_expires_at = _certificate_expiry(response)
                 body = await _read(response, body_bytes_at_most)
             finally:
                 await response.aclose()
@@ -150,18 +156,57 @@ async def exchange(
         content=body,
         duration_seconds=loop.time() - started,
         phases=phases.seconds(),
+        certificate_expires_at=certificate_expires_at,
     )
 
 
 async def _read(response: httpx.Response, body_bytes_at_most: int) -> bytes:
+    """Read the body under the cap. httpx would inflate a whole chunk at once, and stacked codings without end."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity", "gzip"):
+        raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a content coding that was not asked for")
+    inflater = _Inflater() if coding == "gzip" else None
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes(65_536):
+    async for raw in response.aiter_raw():
+        chunk = inflater.inflate(raw, body_bytes_at_most - size + 1) if inflater else raw
         size += len(chunk)
         if size > body_bytes_at_most:
             raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes")
         chunks.append(chunk)
+    if inflater and inflater.is_amid:
+        raise TargetUnreachable(Unreached.CUT_OFF, "the compressed body ends too early")
     return b"".join(chunks)
+
+
+class _Inflater:
+    """Inflates gzip, several members included, never by more than it is asked for."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self.is_amid = False
+
+    def inflate(self, raw: bytes, bytes_at_most: int) -> bytes:
+        found = b""
+        while raw and len(found) < bytes_at_most:
+            if self._member.eof:
+                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            try:
+                found += self._member.decompress(raw, bytes_at_most - len(found))
+            except zlib.error as error:
+                raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a body that is not the gzip it claims") from error
+            self.is_amid = not self._member.eof
+            raw = self._member.unused_data
+        return found
+
+
+def _certificate_expiry(response: httpx.Response) -> datetime | None:
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream is not None else None
+    certificate = tls.getpeercert() if tls is not None else None
+    if not certificate or "notAfter" not in certificate:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
 
 class _Phases:
