@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sidecar.domain.check import Check, CheckState, Observation
-from sidecar.domain.credits import Anchor
+from sidecar.domain.credits import Anchor, LedgerRow
 from sidecar.domain.event import Event
 from sidecar.domain.look import Baseline, Catalogue, Facts, Sighting, Unproven
 from sidecar.domain.plan import Plan, PlanRow, PlanStatus
@@ -97,6 +97,10 @@ class Data(Protocol):
         Raises: WriteRejected when the database refused, and so wrote nothing.
         TargetUnreachable after which nobody knows whether it was written.
         """
+        ...
+
+    async def ledger(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Sequence[LedgerRow]]:
+        """Return every ledger row of each key; a key without any may be absent."""
         ...
 
     async def read_rows(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Mapping[str, Value]]:

@@ -193,7 +193,7 @@ class SupabaseData:
         found: list[Facts] = []
         for chunk in chunks(list(keys), KEYS_AT_ONCE):
             rows = await self.read_rows(rule, chunk)
-            ledger = await self._ledger_of(rule.detect.ledger, chunk)
+            ledger = await self.ledger(rule, chunk)
             subjects = await read_subjects(self._rest, chunk, datetime.now(UTC))
             emails = {key: subject.email for key, subject in subjects.items() if subject and subject.email}
             taken = await self._taken(rule, emails)
@@ -209,8 +209,15 @@ class SupabaseData:
             ]
         return found
 
-    async def _ledger_of(self, source: LedgerSource, keys: Sequence[str]) -> Mapping[str, list[LedgerRow]]:
-        """Read every ledger row of some keys. Raises: AnswerMalformed when the pages do not add up to the count."""
+    async def ledger(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Sequence[LedgerRow]]:
+        """Read every ledger row of some keys."""
+        found: dict[str, list[LedgerRow]] = {}
+        for chunk in chunks(list(keys), KEYS_AT_ONCE):
+            found.update(await self._ledger_of(rule.detect.ledger, chunk))
+        return found
+
+    async def _ledger_of(self, source: LedgerSource, keys: Sequence[str]) -> dict[str, list[LedgerRow]]:
+        """Read one chunk. Raises: AnswerMalformed when the pages do not add up to the count."""
         wanted = {source.key: f"in.({','.join(keys)})"}
         columns = tuple(dict.fromkeys((source.key, *source.order, source.amount, source.balance)))
         if source.created is not None:

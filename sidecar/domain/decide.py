@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from sidecar.domain.check import Observation, Verdict
 from sidecar.domain.finding import Finding, FindingClass
-from sidecar.domain.look import Baseline, Catalogue, Counts, ProofFailure, Sighting, Unproven
+from sidecar.domain.look import Baseline, Catalogue, Counts, ProofFailure, ReadProof, Unproven
+from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Guard, Mode, Rule
 
 
@@ -31,6 +32,8 @@ class GuardName(StrEnum):
     DEFAULTS_ACCEPTED = "defaults_accepted"
     COLUMN_MISSING = "column_missing"
     KEY_NOT_UNIQUE = "key_not_unique"
+    KEY_TYPE_UNSUPPORTED = "key_type_unsupported"
+    SCHEMA_MISMATCH = "schema_mismatch"  # a table or column that the rule names does not exist
     PLAN_STALE = "plan_stale"
     PLAN_EXPIRED = "plan_expired"
     PLAN_NOT_APPROVED = "plan_not_approved"
@@ -160,12 +163,14 @@ def decide(rule: Rule, findings: Sequence[Finding], situation: Situation) -> Dec
     """
     rows = [finding for finding in findings if finding.kind is FindingClass.REPAIRABLE]
     kinds = Counter(finding.kind for finding in findings)
-    if not rows and not kinds[FindingClass.LEDGER_FORGEABLE]:
+    if not rows and not kinds[FindingClass.LEDGER_FORGEABLE] and not kinds[FindingClass.UNEXAMINED]:
         return Nothing()
     if rule.mode is Mode.OBSERVE:
         return Refuse(guard=GuardName.MODE, value="observe", limit="approve or auto", hint="the rule only watches")
     refusal = (
-        judge_freeze(situation.frozen) or _judge_schema(rule, situation) or _judge_amount(rule, len(rows), situation)
+        judge_freeze(situation.frozen)
+        or judge_schema(rule, situation)
+        or judge_amount(rule, len(rows) + kinds[FindingClass.UNEXAMINED], situation)
     )
     if refusal is not None:
         return refusal
@@ -190,7 +195,8 @@ def _writers(situation: Situation) -> str:
     return ", ".join(situation.catalogue.ledger_writers) or "somebody not visible from here"
 
 
-def _judge_schema(rule: Rule, situation: Situation) -> Refuse | None:
+def judge_schema(rule: Rule, situation: Situation) -> Refuse | None:
+    """Refuse what the catalogue shows to be unforeseen, and, in auto, what it does not show at all."""
     catalogue = situation.catalogue
     automatic = rule.mode is Mode.AUTO
     if not catalogue.visible:
@@ -254,7 +260,8 @@ def percent_cap(max_percent: Decimal, subjects: int) -> int:
     return max(1, int(share))
 
 
-def _judge_amount(rule: Rule, rows: int, situation: Situation) -> Refuse | None:
+def judge_amount(rule: Rule, rows: int, situation: Situation) -> Refuse | None:
+    """Refuse more rows than the caps allow for this run, this population and this day."""
     guard: Guard = rule.guard
     hint = "more damage than a repair may touch at once usually means a read that lies; look before raising it"
     share = percent_cap(guard.max_percent, situation.subjects)
@@ -273,11 +280,27 @@ def _judge_amount(rule: Rule, rows: int, situation: Situation) -> Refuse | None:
     return None
 
 
+def judge_plan(plan: Plan, rule: Rule, proof: ReadProof, now: datetime) -> Refuse | None:
+    """Refuse a plan that is no longer about this rule, this schema, this database or this time."""
+    if now >= plan.expires_at:
+        limit = plan.expires_at.isoformat(timespec="seconds")
+        return Refuse(guard=GuardName.PLAN_EXPIRED, value=f"plan {plan.id}", limit=f"until {limit}", hint=_again(rule))
+    bound = (
+        ("rule", plan.rule_digest, rule.digest),
+        ("schema", plan.schema_fingerprint, proof.catalogue.fingerprint),
+        ("database", plan.database, proof.database),
+    )
+    for name, then, today in bound:
+        if then != today:
+            value = f"the {name} changed since plan {plan.id} was made"
+            return Refuse(guard=GuardName.PLAN_STALE, value=value, limit=f"the same {name}", hint=_again(rule))
+    return None
+
+
+def _again(rule: Rule) -> str:
+    return f"make a new one: sidecar plan {rule.name}"
+
+
 def oldest(findings: Sequence[Finding]) -> datetime | None:
     """Return the instant of the oldest evidence among findings that need somebody, None when there is none."""
     return min((finding.oldest_at for finding in findings if finding.oldest_at), default=None)
-
-
-def candidates_of(sighting: Sighting) -> int:
-    """Return how many keys the proven read found without their row, judged or not."""
-    return len(sighting.candidates) + len(sighting.young)

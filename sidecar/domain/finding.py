@@ -40,6 +40,7 @@ class FindingClass(StrEnum):
     BALANCE_NEGATIVE = "balance_negative"
     EVIDENCE_CONTRADICTED = "evidence_contradicted"
     LEDGER_FORGEABLE = "ledger_forgeable"
+    UNEXAMINED = "unexamined"  # more candidates than a repair may ever touch: counted, not read one by one
     WRITE_REJECTED = "write_rejected"  # an earlier insert of this row was refused; held until released or expired
 
 

@@ -22,6 +22,8 @@ class ProofFailure(StrEnum):
     COUNT_CHANGED = "count_changed"  # too large a change against the last proven look
     DATABASE_CHANGED = "database_changed"  # not the database that was looked at before
     CHECK_UNKNOWN = "check_unknown"  # a required check could not look
+    CHECK_UNHEALTHY = "check_unhealthy"  # a required check says that our sight is not what it should be
+    SCHEMA_MISMATCH = "schema_mismatch"  # a table or column that the rule names does not exist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,212 @@
+"""Write one run's rows in batches: read again, announce, insert, account for every row. Nothing is assumed.
+
+The edge cases, in the order in which they can happen to a batch:
+- a row's facts moved since the plan was made: it is left alone (`raced`, or `quarantined` with what bars it now);
+- somebody froze the rule: the batch is not announced, the run stops where it is;
+- the database refuses the batch: nothing of it was written, halves are tried until the refused row is alone;
+- no answer comes: nobody knows. The insert is tried again (existing keys are passed over), then the run stops and the
+  rows stay in flight until they can be read back;
+- a row is not among the returned ones: read back to tell `raced` from ours and from a row that a trigger swallowed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sidecar.domain.event import BatchSettled
+from sidecar.domain.finding import FindingClass
+from sidecar.domain.look import ReadProof
+from sidecar.domain.plan import Plan, PlanRow
+from sidecar.domain.rule import Rule, Value
+from sidecar.domain.run import RowResult, Run, Settled
+from sidecar.engine.lease import Lease
+from sidecar.engine.look import Looker, judge_facts
+from sidecar.errors import AccessDenied, RateLimited, StateUnavailable, TransientError, WriteRejected
+from sidecar.ports import Clock, Data, Reporter, State
+
+BATCH_ROWS = 100
+TRIES_PER_INSERT = 3
+WAIT_SECONDS_AT_MOST = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """The run stopped before its end; rows are where they were. `frozen` says that a person asked for it."""
+
+    why: str
+    frozen: bool = False
+    drained: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a run needs at hand while it writes."""
+
+    rule: Rule
+    plan: Plan
+    run: Run
+    lease: Lease
+    proof: ReadProof
+
+
+class Applier:
+    """Writes the rows of runs."""
+
+    def __init__(
+        self,
+        *,
+        looker: Looker,
+        data: Data,
+        state: State,
+        reporter: Reporter,
+        clock: Clock,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """`stopping` is asked between batches: a drain checkpoints there."""
+        self._looker = looker
+        self._data = data
+        self._state = state
+        self._reporter = reporter
+        self._clock = clock
+        self._stopping = stopping
+
+    async def apply(self, work: Work) -> Halted | None:
+        """Bring every row of the run to an end, or say why it stopped. Raises: LeaseLost, StateUnavailable."""
+        try:
+            await self.account_in_flight(work)
+            rows = {row.key: row for row in work.plan.rows}
+            left = [row.key for row in await self._state.rows(work.run.id) if row.settled.result is RowResult.PLANNED]
+            done = len(rows) - len(left)
+            for start in range(0, len(left), BATCH_ROWS):
+                if self._stopping():
+                    return Halted(why="stopped by a shutdown; it goes on at the next start", drained=True)
+                batch = [rows[key] for key in left[start : start + BATCH_ROWS]]
+                if (halted := await self._batch(work, batch, done=done)) is not None:
+                    return halted
+                done += len(batch)
+        except StateUnavailable:
+            raise
+        except (TransientError, AccessDenied) as error:
+            return Halted(why=f"lost sight: {error}")
+        return None
+
+    async def account_in_flight(self, work: Work) -> None:
+        """Say what became of rows whose batch was announced and never settled: a holder died between the two."""
+        lost = [row.key for row in await self._state.rows(work.run.id) if row.in_flight]
+        if not lost:
+            return
+        present = await self._data.read_rows(work.rule, lost)
+        settled = {key: whose_row(work, present[key]) for key in lost if key in present}
+        settled |= {key: Settled(result=RowResult.PLANNED) for key in lost if key not in present}
+        await self._settle(work, settled)
+
+    async def _batch(self, work: Work, batch: Sequence[PlanRow], *, done: int) -> Halted | None:
+        started = self._clock.monotonic()
+        attributes: dict[str, str | int | float | bool] = {
+            "sidecar.run.id": work.run.id,
+            "sidecar.batch.rows": len(batch),
+        }
+        with self._reporter.span("batch", **attributes):
+            settled = await self._read_again(work, batch)
+            going = [row for row in batch if row.key not in settled]
+            if going:
+                keys = [row.key for row in going]
+                frozen = await self._state.intend(
+                    work.run.id, work.lease.name, work.lease.epoch, keys, self._clock.now()
+                )
+                if frozen is not None:
+                    return Halted(why=frozen, frozen=True)
+                settled |= await self._insert(work, going)
+            await self._settle(work, settled)
+        counted = Counter(result.result for result in settled.values())
+        self._reporter.emit(
+            BatchSettled(
+                rule=work.rule.name,
+                run_id=work.run.id,
+                results=counted,
+                duration_seconds=self._clock.monotonic() - started,
+                done=done + len(batch),
+                total=len(work.plan.rows),
+                at=self._clock.now(),
+            )
+        )
+        return None
+
+    async def _settle(self, work: Work, settled: Mapping[str, Settled]) -> None:
+        await self._state.settle(work.run.id, work.lease.name, work.lease.epoch, settled, self._clock.now())
+
+    async def _read_again(self, work: Work, batch: Sequence[PlanRow]) -> dict[str, Settled]:
+        """Return the rows that must not be written any more, each with its reason."""
+        stale: dict[str, Settled] = {}
+        facts = {found.key: found for found in await self._looker.facts(work.rule, [row.key for row in batch])}
+        for row in batch:
+            finding = judge_facts(work.rule, facts[row.key], work.proof, work.plan.id)
+            if finding is None:
+                present = facts[row.key].expected_row or {}
+                stale[row.key] = whose_row(work, present)
+            elif finding.kind is not FindingClass.REPAIRABLE:
+                stale[row.key] = Settled(result=RowResult.QUARANTINED, reason=str(finding.kind))
+            elif finding.evidence != row.evidence or dict(finding.values) != dict(row.values):
+                stale[row.key] = Settled(result=RowResult.RACED, reason="evidence_moved")
+        return stale
+
+    async def _insert(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
+        """Insert rows, isolating the ones that the database refuses by halving."""
+        try:
+            landed = await self._try_insert(work, rows)
+        except WriteRejected as error:
+            if len(rows) == 1:
+                integrity = error.sqlstate.startswith("23")
+                result = RowResult.CONFLICT if integrity else RowResult.FAILED
+                return {rows[0].key: Settled(result=result, reason=error.sqlstate)}
+            middle = len(rows) // 2
+            return await self._insert(work, rows[:middle]) | await self._insert(work, rows[middle:])
+        settled: dict[str, Settled] = {}
+        for row in rows:
+            if row.key in landed:
+                altered = differing(row.values, landed[row.key])
+                settled[row.key] = Settled(
+                    result=RowResult.INSERTED, reason=f"altered:{','.join(altered)}" if altered else ""
+                )
+        missing = [row.key for row in rows if row.key not in landed]
+        present = await self._data.read_rows(work.rule, missing) if missing else {}
+        for key in missing:
+            swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
+            settled[key] = whose_row(work, present[key]) if key in present else swallowed
+        return settled
+
+    async def _try_insert(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Mapping[str, Value]]:
+        """Insert, and insert again where no answer came: a key that exists by then is passed over."""
+        for attempt in range(1, TRIES_PER_INSERT + 1):
+            try:
+                return (await self._data.insert(work.rule, rows)).rows
+            except TransientError as error:
+                asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
+                if attempt == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
+                    raise
+                await self._clock.sleep(asked if asked is not None else 0.5 * 2**attempt)
+        raise AssertionError  # the loop returns or raises
+
+
+def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:
+    """Tell a row of ours from somebody else's by the mark that the rule writes; without a mark nobody can tell."""
+    marker = work.rule.plan_marker
+    if marker is None:
+        return Settled(result=RowResult.UNDETERMINED, reason="rows_carry_no_mark")
+    column, key = marker
+    marked = present.get(column)
+    if isinstance(marked, dict) and marked.get(key) == work.plan.id:
+        return Settled(result=RowResult.INSERTED)
+    return Settled(result=RowResult.RACED, reason="row_exists")
+
+
+def differing(written: Mapping[str, Value], found: Mapping[str, Value]) -> list[str]:
+    """Return the columns whose stored value is not the written one."""
+    return sorted(column for column, value in written.items() if not same(value, found.get(column)))
+
+
+def same(written: Value, found: Value) -> bool:
+    """Compare by value: 12 equals Decimal('12.00'), True does not equal 1."""
+    numbers = all(isinstance(v, int | Decimal) and not isinstance(v, bool) for v in (written, found))
+    return written == found and (numbers or type(written) is type(found))

@@ -1,0 +1,162 @@
+"""Carry a run from its plan to its outcome, and take up runs that a dead or drained holder left."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from sidecar.domain.decide import GuardName, Refuse, judge_freeze, judge_plan
+from sidecar.domain.event import RunStarted
+from sidecar.domain.look import ReadProof
+from sidecar.domain.plan import Plan
+from sidecar.domain.rule import Rule
+from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
+from sidecar.engine.apply import Applier, Halted, Work
+from sidecar.engine.cycle import Cycle, blind, refused
+from sidecar.engine.lease import Lease
+from sidecar.engine.look import Seen, blindness_of
+from sidecar.engine.trust import trust_digest
+from sidecar.engine.verify import Verified, Verifier
+from sidecar.errors import SidecarError
+from sidecar.ports import Clock, Reporter, State
+
+
+class Runner:
+    """Runs plans."""
+
+    def __init__(
+        self,
+        *,
+        applier: Applier,
+        verifier: Verifier,
+        state: State,
+        reporter: Reporter,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        """`new_id` makes ids of runs."""
+        self._applier = applier
+        self._verifier = verifier
+        self._state = state
+        self._reporter = reporter
+        self._clock = clock
+        self._new_id = new_id
+
+    async def run(self, rule: Rule, plan: Plan, proof: ReadProof, seen: Seen | None, lease: Lease, actor: str) -> Cycle:
+        """Take the approved plan and run it."""
+        now = self._clock.now()
+        run = Run(
+            id=self._new_id(),
+            rule=rule.name,
+            plan_id=plan.id,
+            status=RunStatus.APPLYING,
+            outcome=None,
+            actor=actor,
+            epoch=lease.epoch,
+            started_at=now,
+            heartbeat_at=now,
+        )
+        if not await self._state.start_run(run, plan, lease.name, [row.key for row in plan.rows]):
+            taken = Refuse(
+                guard=GuardName.PLAN_TAKEN, value=f"plan {plan.id}", limit="applied once", hint="see: sidecar runs"
+            )
+            return refused(rule, taken, seen)
+        self._reporter.emit(
+            RunStarted(rule=rule.name, run_id=run.id, plan_id=plan.id, rows=len(plan.rows), resumed=False)
+        )
+        return await self._carry_on(Work(rule=rule, plan=plan, run=run, lease=lease, proof=proof), seen)
+
+    async def resume(self, rule: Rule, proof: ReadProof, lease: Lease) -> Cycle | None:
+        """Take up the oldest run that a dead or drained holder left, or account for its rows and abandon it."""
+        await self._state.interrupt_silent(lease.name, lease.epoch, self._clock.now())
+        left = [r for r in await self._state.runs(rule.name, unfinished=True) if r.status is RunStatus.INTERRUPTED]
+        if not left:
+            return None
+        run = left[-1]
+        stored = await self._state.plan(run.plan_id)
+        if stored is None:
+            message = f"run {run.id} has no plan"
+            raise SidecarError(message)
+        frozen = judge_freeze(await self._state.frozen(rule.name))
+        if frozen is not None:
+            return refused(rule, frozen, run_id=run.id)
+        if not await self._state.adopt_run(run.id, lease.name, lease.epoch, self._clock.now()):
+            return None
+        work = Work(rule=rule, plan=stored.plan, run=run, lease=lease, proof=proof)
+        self._reporter.emit(
+            RunStarted(rule=rule.name, run_id=run.id, plan_id=run.plan_id, rows=len(stored.plan.rows), resumed=True)
+        )
+        stale = judge_plan(stored.plan, rule, proof, self._clock.now())
+        return await self._carry_on(work, None) if stale is None else await self._abandon(work, stale)
+
+    async def _abandon(self, work: Work, why: Refuse) -> Cycle:
+        """End a run whose plan no longer holds, after saying what happened to every row of it."""
+        try:
+            await self._applier.account_in_flight(work)
+        except SidecarError as error:
+            why_blind = blindness_of(error)
+            await self._move(work, RunStatus.INTERRUPTED, detail="could not read back its rows")
+            return blind(work.rule, why_blind, run_id=work.run.id)
+        await self._move(work, RunStatus.FINISHED, outcome=Outcome.ABANDONED, detail=f"{why.guard}: {why.value}")
+        return await self._told(work, Outcome.ABANDONED, None, None, f"{why.guard}: {why.value}")
+
+    async def _carry_on(self, work: Work, seen: Seen | None) -> Cycle:
+        """Apply what is left, then verify from the source."""
+        halted = await self._applier.apply(work)
+        if halted is not None:
+            return await self._halt(work, seen, halted)
+        await self._move(work, RunStatus.VERIFYING)
+        work = replace(work, run=replace(work.run, status=RunStatus.VERIFYING))
+        try:
+            verified = await self._verifier.verify(work)
+        except SidecarError as error:
+            why_blind = blindness_of(error)
+            await self._move(work, RunStatus.INTERRUPTED, detail="could not verify")
+            return blind(work.rule, why_blind, run_id=work.run.id)
+        await self._hold_back(work)
+        results = await self._results(work)
+        outcome = outcome_of(results, verified=verified.holds)
+        if verified.holds:
+            digest = trust_digest(work.rule, work.proof.catalogue)
+            await self._state.trust(work.rule.name, digest, work.run.actor, self._clock.now())
+        await self._move(work, RunStatus.FINISHED, outcome=outcome)
+        return await self._told(work, outcome, seen, verified, "")
+
+    async def _halt(self, work: Work, seen: Seen | None, halted: Halted) -> Cycle:
+        await self._move(work, RunStatus.INTERRUPTED, detail=halted.why)
+        outcome = Outcome.CANCELLED if halted.drained else Outcome.UNKNOWN
+        cycle = await self._told(work, outcome, seen, None, halted.why)
+        if not halted.frozen:
+            return cycle
+        return replace(cycle, outcome=Outcome.REFUSED, refusal=judge_freeze(halted.why))
+
+    async def _move(self, work: Work, after: RunStatus, *, outcome: Outcome | None = None, detail: str = "") -> None:
+        """Move the run from where we hold it. We hold its lease: nobody else may have moved it."""
+        before = work.run.status if work.run.status is not RunStatus.INTERRUPTED else RunStatus.APPLYING
+        await self._state.move_run(work.run.id, before, after, self._clock.now(), outcome=outcome, detail=detail)
+
+    async def _hold_back(self, work: Work) -> None:
+        """Keep rows that the database refused out of the next plans for a day."""
+        refused = {RowResult.CONFLICT, RowResult.FAILED}
+        rows = [row for row in await self._state.rows(work.run.id) if row.settled.result in refused]
+        if rows:
+            now = self._clock.now()
+            reasons = {row.key: f"{row.settled.result}:{row.settled.reason}" for row in rows}
+            await self._state.hold(work.rule.name, reasons, "run", now, now + timedelta(hours=24))
+
+    async def _results(self, work: Work) -> Mapping[RowResult, int]:
+        stored = await self._state.run(work.run.id)
+        return stored.results if stored is not None else {}
+
+    async def _told(
+        self, work: Work, outcome: Outcome, seen: Seen | None, verified: Verified | None, detail: str
+    ) -> Cycle:
+        return Cycle(
+            rule=work.rule.name,
+            outcome=outcome,
+            detail=detail,
+            seen=seen,
+            plan=work.plan,
+            run_id=work.run.id,
+            results=await self._results(work),
+            verified=verified,
+        )

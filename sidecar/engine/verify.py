@@ -1,0 +1,84 @@
+"""Read the source again after a run: what was written must be there, and the money must be what the evidence says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sidecar.domain.credits import Balance, prove_balance
+from sidecar.domain.event import VerifyFailed
+from sidecar.domain.plan import PlanRow
+from sidecar.domain.rule import Amount, FromBalance, Rule, Value
+from sidecar.domain.run import RowResult
+from sidecar.engine.apply import Work, same
+from sidecar.ports import Data, Reporter, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What the source holds. `broken` counts rows by the invariant they break; `drift` is in credits, 0 when well."""
+
+    rows: int
+    broken: Mapping[str, int]
+    drift: Amount
+
+    @property
+    def holds(self) -> bool:
+        """Whether every written row is there with its proven balance."""
+        return not self.broken
+
+
+class Verifier:
+    """Verifies runs from the source, never from what an insert answered."""
+
+    def __init__(self, *, data: Data, state: State, reporter: Reporter) -> None:
+        """Read through `data`; `state` knows the anchors of balances."""
+        self._data = data
+        self._state = state
+        self._reporter = reporter
+
+    async def verify(self, work: Work) -> Verified:
+        """Compare each inserted row with its plan and its evidence. Raises: what `Data` raises."""
+        rows = {row.key: row for row in work.plan.rows}
+        written = [r for r in await self._state.rows(work.run.id) if r.settled.result is RowResult.INSERTED]
+        keys = [row.key for row in written]
+        present = await self._data.read_rows(work.rule, keys)
+        proven = await self._proven(work.rule, keys)
+        broken: dict[str, int] = {}
+        drift: Amount = 0
+        for stored in written:
+            found = present.get(stored.key)
+            invariant = _broken(work.rule, rows[stored.key], found, proven.get(stored.key), stored.settled.reason)
+            if invariant is not None:
+                broken[invariant] = broken.get(invariant, 0) + 1
+                drift += _amount(found, work.rule) - _amount(rows[stored.key].values, work.rule)
+        for invariant, count in broken.items():
+            self._reporter.emit(VerifyFailed(rule=work.rule.name, run_id=work.run.id, invariant=invariant, rows=count))
+        return Verified(rows=len(written), broken=broken, drift=drift)
+
+    async def _proven(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Amount]:
+        """Return what the evidence says now: a user who spends at once moves row and ledger alike."""
+        source = rule.repair.values[rule.balance_column]
+        if not isinstance(source, FromBalance):
+            return {}
+        anchors = await self._state.anchors(str(rule.detect.expects.table), keys)
+        ledger = await self._data.ledger(rule, keys)
+        judged = {key: prove_balance(source.order, anchors.get(key, ()), ledger.get(key, ())) for key in keys}
+        return {key: balance.amount for key, balance in judged.items() if isinstance(balance, Balance)}
+
+
+def _broken(
+    rule: Rule, row: PlanRow, found: Mapping[str, Value] | None, proven: Amount | None, reason: str
+) -> str | None:
+    if found is None:
+        return "row_missing"
+    if reason.startswith("altered:"):
+        return "value_differs"
+    balance = found.get(rule.balance_column)
+    if same(row.values[rule.balance_column], balance):
+        return None
+    return None if proven is not None and same(proven, balance) else "value_differs"
+
+
+def _amount(values: Mapping[str, Value] | None, rule: Rule) -> Amount:
+    value = (values or {}).get(rule.balance_column)
+    return value if isinstance(value, int | Decimal) and not isinstance(value, bool) else 0
