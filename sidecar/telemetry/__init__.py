@@ -1,0 +1,1 @@
+"""Says what happened: metrics, traces, log lines and notifications. The only place that knows how these are made."""

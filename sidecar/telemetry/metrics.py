@@ -1,0 +1,258 @@
+"""Turns events into metrics. Label values come from closed sets: names of the configuration and enums of the domain."""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+
+from sidecar.domain.check import JSON, Check, Observation, Verdict
+from sidecar.domain.decide import GuardName
+from sidecar.domain.event import (
+    BatchSettled,
+    CapMeasured,
+    CheckObserved,
+    CycleFinished,
+    Event,
+    FaultCaught,
+    FreezeRead,
+    LifecycleChanged,
+    LookFinished,
+    PlanMade,
+    RunStarted,
+    TickMissed,
+    TickStarted,
+    VerifyFailed,
+)
+from sidecar.domain.finding import DEFERRED, FindingClass
+from sidecar.domain.look import ProofFailure
+from sidecar.domain.rule import Rule
+from sidecar.domain.run import Outcome, RowResult
+from sidecar.telemetry import catalogue as m
+from sidecar.telemetry.series import Exposition, Family, Labels
+
+UNLISTED: Final = "unlisted"  # stands for a label value outside its closed set, which only a bug of ours can produce
+PROBE_FAILED: Final = "probe_failed"  # a bug in the probe, contained by `engine.watch`; every kind can have it
+PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
+ROLES: Final = ("anon", "authenticated", "service")
+MISSED_CAUSES: Final = ("overlap", "misfire", "error")
+EVALUATION_RESULTS: Final = ("pass", "fail", "unknown", "error")
+INVARIANTS: Final = ("row_missing", "value_differs", "ledger_changed")
+NOTIFICATION_RESULTS: Final = ("delivered", "failed", "dropped", "repeated")
+SERVICE_KEY: Final = "service_key"
+
+
+class Metrics:
+    """A listener of events. Hear from one thread only; scrape from any."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        checks: Sequence[Check],
+        reasons: Mapping[str, Sequence[str]],
+        rules: Sequence[Rule],
+        *,
+        revision: str = "unknown",
+        trace_id: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """Register every metric, and preset what is known beforehand.
+
+        `reasons` maps a kind to every reason of its enum. `trace_id` returns the id of the current trace, for
+        exemplars, or None when no trace is exported.
+        """
+        self._exposition = Exposition(m.CATALOGUE)
+        self._reasons = {kind: tuple(dict.fromkeys((*listed, PROBE_FAILED))) for kind, listed in reasons.items()}
+        self._trace_id = trace_id
+        self._rules = frozenset(rule.name for rule in rules)
+        self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
+            {
+                CheckObserved: self._check_observed,
+                TickStarted: self._tick_started,
+                TickMissed: self._tick_missed,
+                LookFinished: self._look_finished,
+                RunStarted: self._run_started,
+                BatchSettled: self._batch_settled,
+                CapMeasured: self._cap_measured,
+                VerifyFailed: self._verify_failed,
+                CycleFinished: self._cycle_finished,
+                FreezeRead: self._freeze_read,
+                FaultCaught: self._fault_caught,
+                PlanMade: _say_nothing,
+                LifecycleChanged: _say_nothing,
+            }
+        )
+        self._preset(checks, rules, revision)
+        registry.register(self._exposition)
+
+    def hear(self, event: Event) -> None:
+        """Count one event."""
+        self._hear[type(event)](event)
+
+    def count_listener_failure(self, listener: str) -> None:
+        """Count an event that a listener of telemetry failed to take."""
+        self._exposition.counter(m.LISTENER_FAILURES, listener).inc()
+
+    def count_notification(self, result: str) -> None:
+        """Count what became of a notification (see `NOTIFICATION_RESULTS`)."""
+        self._exposition.counter(m.NOTIFICATIONS, _listed(result, NOTIFICATION_RESULTS)).inc()
+
+    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule], revision: str) -> None:
+        of = self._exposition
+        for check in checks:
+            of.gauge(m.CHECK_INTERVAL).put((check.name,), check.every_seconds)
+            of.counter(m.CHECK_RUNS, check.name, check.kind)
+            of.histogram(m.CHECK_DURATION, check.name, check.kind)
+            of.histogram(m.CHECK_LAG, check.name)
+            for reason in self._reasons.get(check.kind, ()):
+                if reason != "ok":
+                    of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
+            for cause in MISSED_CAUSES:
+                of.counter(m.CHECK_MISSED, check.name, cause)
+        closed: tuple[tuple[Family, Sequence[str]], ...] = (
+            (m.EVALUATIONS, EVALUATION_RESULTS),
+            (m.PROOF_FAILURES, tuple(ProofFailure)),
+            (m.RUNS, tuple(Outcome)),
+            (m.RUN_ROWS, tuple(RowResult)),
+            (m.REFUSALS, tuple(GuardName)),
+            (m.VERIFY_FAILURES, INVARIANTS),
+        )
+        for rule in rules:
+            of.histogram(m.BATCH_DURATION, rule.name)
+            for family, values in closed:
+                for value in values:
+                    of.counter(family, rule.name, value)
+        for result in NOTIFICATION_RESULTS:
+            of.counter(m.NOTIFICATIONS, result)
+        of.gauge(m.BUILD).put((version("supabase-sidecar"), revision, platform.python_version()), 1)
+
+    def _check_observed(self, event: CheckObserved) -> None:
+        check, seen, of = event.check, event.observation, self._exposition
+        of.counter(m.CHECK_RUNS, check.name, check.kind).inc()
+        if seen.verdict is not Verdict.HEALTHY:
+            reason = _listed(seen.reason, self._reasons.get(check.kind, ()))
+            of.counter(m.CHECK_FAILURES, check.name, check.kind, reason).inc()
+        self._observe_duration(check, seen.duration_seconds)
+        standing = event.state.verdict
+        up: dict[Labels, float] = {(check.kind, check.severity): float(standing is Verdict.HEALTHY)}
+        of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN else up)
+        phases: dict[Labels, float] = {(phase,): seen.phases[phase] for phase in PHASES if phase in seen.phases}
+        of.gauge(m.CHECK_PHASE).replace((check.name,), phases)
+        of.gauge(m.CHECK_LAST_RUN).put((check.name,), seen.taken_at.timestamp())
+        if seen.verdict is Verdict.HEALTHY:
+            of.gauge(m.CHECK_LAST_SUCCESS).put((check.name,), seen.taken_at.timestamp())
+        if check.kind == SERVICE_KEY:
+            self._key_observed(seen)
+        else:
+            self._keep_expiry(m.CHECK_TLS_EXPIRY, (check.name,), seen)
+
+    def _observe_duration(self, check: Check, seconds: float) -> None:
+        trace_id = self._trace_id()
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        self._exposition.histogram(m.CHECK_DURATION, check.name, check.kind).observe(seconds, exemplar)
+
+    def _key_observed(self, seen: Observation) -> None:
+        listed = self._reasons.get(SERVICE_KEY, ())
+        now = _listed(seen.reason, listed)
+        one_hot: dict[Labels, float] = {(reason,): float(reason == now) for reason in (*listed, now)}
+        self._exposition.gauge(m.KEY_REASON).replace((), one_hot)
+        self._keep_expiry(m.KEY_EXPIRY, (), seen)
+        self._exposition.gauge(m.ROWS_VISIBLE).replace((), _rows_visible(seen.facts.get("rows_visible")))
+
+    def _keep_expiry(self, family: Family, labels: Labels, seen: Observation) -> None:
+        """Keep the last known instant through looks that could not see one: it does not move by itself."""
+        if seen.expires_at is not None:
+            self._exposition.gauge(family).put(labels, seen.expires_at.timestamp())
+        elif seen.verdict is not Verdict.UNKNOWN:
+            self._exposition.gauge(family).drop(*labels)
+
+    def _tick_started(self, event: TickStarted) -> None:
+        if event.kind == "check":
+            self._exposition.histogram(m.CHECK_LAG, event.name).observe(event.lag_seconds)
+
+    def _tick_missed(self, event: TickMissed) -> None:
+        if event.kind == "check":
+            self._exposition.counter(m.CHECK_MISSED, event.name, _listed(event.cause, MISSED_CAUSES)).inc()
+
+    def _look_finished(self, event: LookFinished) -> None:
+        of, rule = self._exposition, event.rule
+        counted = event.violations if event.failure is None else None
+        if event.failure is not None:
+            of.counter(m.PROOF_FAILURES, rule, event.failure).inc()
+        if counted is None:
+            self._forget_counts(rule)
+            of.counter(m.EVALUATIONS, rule, "unknown").inc()
+            return
+        # Each of these is one assignment: no scrape finds a gap between the old counts and the new ones.
+        of.gauge(m.VIOLATIONS).replace((rule,), {(name,): float(counted.get(name, 0)) for name in FindingClass})
+        oldest: dict[Labels, float] = {(): event.oldest_at.timestamp()} if event.oldest_at else {}
+        of.gauge(m.OLDEST_VIOLATION).replace((rule,), oldest)
+        subjects: dict[Labels, float] = {(): float(event.counts.subjects)} if event.counts else {}
+        of.gauge(m.SUBJECTS).replace((rule,), subjects)
+        of.gauge(m.LAST_PROVEN).put((rule,), event.taken_at.timestamp())
+        damage = sum(counted.values()) - sum(counted.get(name, 0) for name in DEFERRED)
+        of.counter(m.EVALUATIONS, rule, "fail" if damage else "pass").inc()
+
+    def _run_started(self, event: RunStarted) -> None:
+        if not event.resumed:
+            self._exposition.gauge(m.RUN_PROGRESS).put((event.rule,), 0)
+
+    def _batch_settled(self, event: BatchSettled) -> None:
+        of, rule = self._exposition, event.rule
+        for result, rows in event.results.items():
+            of.counter(m.RUN_ROWS, rule, result).inc(rows)
+        of.histogram(m.BATCH_DURATION, rule).observe(event.duration_seconds)
+        of.gauge(m.RUN_HEARTBEAT).put((rule,), event.at.timestamp())
+        if event.total > 0:
+            of.gauge(m.RUN_PROGRESS).put((rule,), event.done / event.total)
+
+    def _cap_measured(self, event: CapMeasured) -> None:
+        self._exposition.gauge(m.CAP_USED).put((event.rule, _listed(event.window, ("run", "day"))), event.ratio)
+
+    def _verify_failed(self, event: VerifyFailed) -> None:
+        self._exposition.counter(m.VERIFY_FAILURES, event.rule, _listed(event.invariant, INVARIANTS)).inc()
+
+    def _cycle_finished(self, event: CycleFinished) -> None:
+        of, rule = self._exposition, event.rule
+        of.counter(m.RUNS, rule, event.outcome).inc()
+        if event.refusal is not None:
+            of.counter(m.REFUSALS, rule, event.refusal.guard).inc()
+        if event.drift is not None:
+            of.gauge(m.CREDITS_DRIFT).put((rule,), event.drift)
+        of.gauge(m.RUN_PROGRESS).drop(rule)
+        of.gauge(m.RUN_HEARTBEAT).drop(rule)
+
+    def _freeze_read(self, event: FreezeRead) -> None:
+        self._exposition.gauge(m.FROZEN).put((event.rule,), float(event.frozen))
+
+    def _fault_caught(self, event: FaultCaught) -> None:
+        """Take a bug in a rule's task as an evaluation gone wrong, whose counts say nothing any more."""
+        kind, _, rule = event.where.partition(" ")
+        if kind == "rule" and rule in self._rules:
+            self._exposition.counter(m.EVALUATIONS, rule, "error").inc()
+            self._forget_counts(rule)
+
+    def _forget_counts(self, rule: str) -> None:
+        """Make absent what only a proven look may say."""
+        for family in (m.VIOLATIONS, m.OLDEST_VIOLATION, m.SUBJECTS):
+            self._exposition.gauge(family).drop(rule)
+
+
+def _say_nothing(event: Event) -> None:
+    """Some events are for the log alone."""
+    del event
+
+
+def _listed(value: str, listed: Sequence[str]) -> str:
+    return value if value in listed else UNLISTED
+
+
+def _rows_visible(facts: JSON) -> dict[Labels, float]:
+    """Read `{"public.users|service": 123}`; what has another shape is left out rather than guessed."""
+    seen: dict[Labels, float] = {}
+    for name, rows in facts.items() if isinstance(facts, dict) else ():
+        table, _, role = name.rpartition("|")
+        if table and role in ROLES and isinstance(rows, int) and not isinstance(rows, bool):
+            seen[table, role] = float(rows)
+    return seen
