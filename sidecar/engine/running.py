@@ -1,5 +1,6 @@
 """Carry a run from its plan to its outcome, and take up runs that a dead or drained holder left."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -8,12 +9,13 @@ from sidecar.domain.decide import GuardName, Refuse, judge_freeze, judge_plan
 from sidecar.domain.event import RunStarted
 from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
-from sidecar.domain.rule import Rule
+from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
 from sidecar.engine.apply import Applier, Halted, Work
 from sidecar.engine.cycle import Cycle, blind, refused
 from sidecar.engine.lease import Lease
 from sidecar.engine.look import Seen, blindness_of
+from sidecar.engine.planning import observes
 from sidecar.engine.trust import trust_digest
 from sidecar.engine.verify import Verified, Verifier
 from sidecar.errors import SidecarError
@@ -76,9 +78,9 @@ class Runner:
         if stored is None:
             message = f"run {run.id} has no plan"
             raise SidecarError(message)
-        frozen = judge_freeze(await self._state.frozen(rule.name))
-        if frozen is not None:
-            return refused(rule, frozen, run_id=run.id)
+        barred = observes() if rule.mode is Mode.OBSERVE else judge_freeze(await self._state.frozen(rule.name))
+        if barred is not None:
+            return refused(rule, barred, run_id=run.id)
         if not await self._state.adopt_run(run.id, lease.name, lease.epoch, self._clock.now()):
             return None
         work = Work(rule=rule, plan=stored.plan, run=run, lease=lease, proof=proof)
@@ -101,7 +103,11 @@ class Runner:
 
     async def _carry_on(self, work: Work, seen: Seen | None) -> Cycle:
         """Apply what is left, then verify from the source."""
-        halted = await self._applier.apply(work)
+        try:
+            halted = await self._applier.apply(work)
+        except asyncio.CancelledError:  # out of time to drain: leave word, so that nobody has to wait for a silence
+            await asyncio.shield(self._move(work, RunStatus.INTERRUPTED, detail="cancelled"))
+            raise
         if halted is not None:
             return await self._halt(work, seen, halted)
         await self._move(work, RunStatus.VERIFYING)

@@ -1,0 +1,249 @@
+"""The verb demo: the embedded stack with the incident's damaged rows in it, and Sidecar running on it."""
+
+import asyncio
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import ROUND_UP, Decimal
+from pathlib import Path
+
+from sidecar.app import open_app
+from sidecar.checks.kinds import KINDS
+from sidecar.config.load import load
+from sidecar.config.settings import Config
+from sidecar.demo.credits import Credits, measure_credits
+from sidecar.demo.faults import FAULTS
+from sidecar.demo.shipped import shipped_files
+from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
+from sidecar.domain.check import Observation
+from sidecar.engine.cycle import Cycle
+from sidecar.errors import UsageError
+from sidecar.verbs.looking import look_line
+from sidecar.verbs.progress import Progress
+from sidecar.verbs.result import (
+    Exit,
+    Result,
+    code_of_checks,
+    code_of_repair,
+    cycle_document,
+    cycle_lines,
+    observation_document,
+)
+from sidecar.verbs.runner import Stop, complain, guarded, print_result
+
+PERCENT_PLACES = Decimal("0.001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for on the command line."""
+
+    users: int
+    orphans: int
+    seed: int
+    data: Path | None
+    faults: tuple[str, ...]
+    shipped_guards: bool
+
+
+def guards(word: str) -> bool:
+    """Say whether the shipped guards are meant. Raises: UsageError for another word than demo or shipped."""
+    if word not in ("demo", "shipped"):
+        complain(f"--guards must be demo or shipped, not {word!r}")
+        sys.exit(Exit.USAGE)
+    return word == "shipped"
+
+
+def list_faults() -> int:
+    """Print every fault with its one line."""
+    width = max(map(len, FAULTS))
+    sys.stdout.write("".join(f"{name:<{width}}  {fault.summary}\n" for name, fault in FAULTS.items()))
+    return Exit.CLEAN
+
+
+def serve_stack(options: Options, sql: Path | None) -> int:
+    """Serve PostgreSQL and the Supabase stand-in until stopped; one JSON line on stdout says where."""
+
+    async def do() -> int:
+        stop = Stop()
+        with stop.on_signals():
+            async with stack_only(sql=sql, data_dir=options.data) as served:
+                sys.stdout.write(json.dumps(served.document()) + "\n")
+                sys.stdout.flush()
+                await stop.event.wait()
+        return Exit.CLEAN
+
+    return guarded(do)
+
+
+def run_once(options: Options, *, as_json: bool) -> int:
+    """Check, detect, repair and verify once."""
+
+    async def do() -> int:
+        started = time.monotonic()
+        stop = Stop()
+        with stop.on_signals():
+            async with _prepared(options) as (served, config):
+                seen, cycles = await _look_and_repair(config, stop)
+                credits_ = await measure_credits(served.database_url, [c.plan.id for c in cycles if c.plan])
+        result = _result(served, seen, cycles, credits_, time.monotonic() - started)
+        print_result(result, as_json=as_json)
+        return result.code
+
+    return guarded(do)
+
+
+def run_daemon(options: Options) -> int:
+    """Run the daemon against the stack until stopped."""
+
+    async def do() -> int:
+        from sidecar.daemon import serve  # noqa: PLC0415  # the web side is not needed by --once
+
+        stop = Stop()
+        with stop.on_signals():
+            async with _prepared(options) as (served, config):
+                return await serve(config, stop, announce=lambda url: _announce(options, served, url))
+
+    return guarded(do)
+
+
+def _announce(options: Options, served: Stack, url: str) -> None:
+    caps = "the shipped guards" if options.shipped_guards else f"mode auto, every 10s, caps sized to {options.orphans}"
+    complain(
+        f"watching {served.seeded.users} users, {served.seeded.repairable} of them to be repaired",
+        f"status page   {url}/",
+        f"metrics       {url}/metrics",
+        f"backend       {served.backend_url}/health",
+        f"rules         a copy of the shipped ones with {caps}",
+        "stop with Ctrl-C",
+    )
+
+
+@contextlib.asynccontextmanager
+async def _prepared(options: Options) -> AsyncIterator[tuple[Stack, Config]]:
+    """Start the stack, and write a configuration for it into its data directory."""
+    unknown = sorted(set(options.faults) - set(FAULTS))
+    if unknown:
+        raise UsageError(f"there is no fault {', '.join(unknown)}; see: sidecar demo --list-faults")
+    spec = StackSpec(
+        users=options.users,
+        orphans=options.orphans,
+        seed=options.seed,
+        faults=options.faults,
+        data_dir=options.data,
+    )
+    complain(f"starting PostgreSQL, a Supabase stand-in and a backend with {options.users} users")
+    async with stack(spec) as served:
+        yield served, await asyncio.to_thread(_configure, options, served)
+
+
+def _configure(options: Options, served: Stack) -> Config:
+    folder = served.data_dir / "sidecar"
+    (folder / "rules").mkdir(parents=True, exist_ok=True, mode=0o700)
+    main, rules = shipped_files()
+    folder.joinpath("sidecar.yaml").write_text(_demo_config(main), encoding="utf-8")
+    for name, text in rules.items():
+        ours = text if options.shipped_guards else _demo_guards(text, options)
+        (folder / "rules" / name).write_text(_demo_mode(ours), encoding="utf-8")
+    return load(
+        folder / "sidecar.yaml",
+        {name: kind.model for name, kind in KINDS.items()},
+        _environment(served, folder),
+    )
+
+
+def _environment(served: Stack, folder: Path) -> Mapping[str, str]:
+    return {
+        "SUPABASE_URL": served.supabase_url,
+        "SUPABASE_SERVICE_ROLE_KEY": served.service_key,
+        "SUPABASE_ANON_KEY": served.anon_key,
+        "BACKEND_URL": served.backend_url,
+        "SIDECAR_CANARY_NONCE": served.canary_nonce,
+        "DEMO_CANARY_TOKEN": served.canary_token,
+        "DEMO_CANARY_CREDITS": str(served.canary_credits),
+        "DEMO_STATE_URL": f"sqlite:///{folder / 'sidecar.db'}",
+    }
+
+
+_VALUE_CHECK = """
+  - name: credits-value                       # of the demo: the API's balance of a user whose balance is known
+    kind: http
+    every: 30s
+    severity: critical
+    url: /api/v1/credits/balance
+    headers:
+      Authorization: Bearer ${DEMO_CANARY_TOKEN}
+    expect:
+      - status == 200
+      - string(body.balance) == "${DEMO_CANARY_CREDITS}"
+
+rules:
+"""
+
+
+def _demo_config(text: str) -> str:
+    """Add a check with a known balance to the shipped file, and keep the state beside the data."""
+    text = _replaced(text, r"\nrules:\n", _VALUE_CHECK)
+    return _replaced(text, r"sqlite:///\./var/sidecar\.db", "${DEMO_STATE_URL}")
+
+
+def _demo_mode(text: str) -> str:
+    return _replaced(_replaced(text, r"(?m)^mode: \w+", "mode: auto"), r"(?m)^every: \w+", "every: 10s")
+
+
+def _demo_guards(text: str, options: Options) -> str:
+    """Size the caps to the seeded orphans and the incident's user, and no further."""
+    rows = options.orphans + 1
+    percent = min(Decimal(100), (Decimal(100 * rows) / options.users).quantize(PERCENT_PLACES, rounding=ROUND_UP))
+    text = _replaced(text, r"max_rows: \d+", f"max_rows: {rows}")
+    text = _replaced(text, r"max_percent: [\d.]+", f"max_percent: {percent}")
+    return _replaced(text, r"max_rows_per_day: \d+", f"max_rows_per_day: {max(rows, 5000)}")
+
+
+def _replaced(text: str, pattern: str, by: str) -> str:
+    changed, count = re.subn(pattern, lambda _: by, text, count=1)
+    if count != 1:
+        message = f"the shipped files changed: {pattern!r} is not in them"
+        raise ValueError(message)
+    return changed
+
+
+async def _look_and_repair(config: Config, stop: Stop) -> tuple[list[Observation], list[Cycle]]:
+    async with open_app(config, Progress(), stopping=stop.asked) as app:
+        seen = [await app.watch.look(check) for check in config.checks]
+        cycles = [await app.repair.once(rule, "demo") for rule in config.rules]
+    return seen, cycles
+
+
+def _result(
+    served: Stack, seen: Sequence[Observation], cycles: Sequence[Cycle], credits_: Credits, elapsed_seconds: float
+) -> Result:
+    codes = [code_of_checks(seen), *(code_of_repair(cycle) for cycle in cycles)]
+    seeded = served.seeded
+    document = {
+        "seeded": {
+            "users": seeded.users,
+            "repairable": seeded.repairable,
+            "unrepairable": dict(seeded.unrepairable),
+        },
+        "checks": [observation_document(look) for look in seen],
+        "rules": [cycle_document(cycle) for cycle in cycles],
+        "credits": asdict(credits_),
+        "elapsed_seconds": round(elapsed_seconds, 3),
+    }
+    barred = sum(seeded.unrepairable.values())
+    lines = [
+        f"seeded  {seeded.users} users, {seeded.repairable} to be repaired, {barred} that must not be",
+        "",
+        *map(look_line, seen),
+        "",
+        *(line for cycle in cycles for line in cycle_lines(cycle)),
+        "",
+        f"credits {credits_.restored_sum} restored of {credits_.expected_sum} expected, drift {credits_.drift}",
+        f"took    {elapsed_seconds:.1f} s",
+    ]
+    return Result(document=document, lines=lines, code=max(codes))

@@ -1,0 +1,31 @@
+"""`make bench`: run every measurement and print one JSON document on stdout; progress goes to stderr."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+from tests.bench.rest_detect import rest_detect_1m
+from tests.bench.result import Measured
+
+BENCHES: dict[str, Callable[[float], Awaitable[list[Measured]]]] = {"rest_detect_1m": rest_detect_1m}
+
+
+async def _run(names: list[str], scale: float) -> list[Measured]:
+    return [measured for name in names for measured in await BENCHES[name](scale)]
+
+
+def main() -> None:
+    """Run the named measurements, or all of them."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help="measurements; all when none")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, to try things out")
+    options = parser.parse_args()
+    results = asyncio.run(_run(options.names or list(BENCHES), options.scale))
+    json.dump({"results": [asdict(measured) for measured in results]}, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+main()
