@@ -1,0 +1,1 @@
+"""Sidecar's own memory: leases, looks, balances seen, plans, runs, quarantine, freezes and the audit trail."""

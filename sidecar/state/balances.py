@@ -1,0 +1,102 @@
+"""Balances that looks saw or people vouched for. Nothing here is ever changed or deleted."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from sidecar.domain.credits import Anchor
+from sidecar.domain.plan import canonical
+from sidecar.domain.rule import Amount, Origin
+from sidecar.state import audit
+from sidecar.state.store import Store, slices
+from sidecar.state.tables import attestations, looks, snapshots
+
+PAGE_ROWS = 5000
+
+# In the order of the primary key, so that of each key the last one is the newest.
+_place = (snapshots.c.key, snapshots.c.at, snapshots.c.look_id, snapshots.c.note)
+_proven = (
+    sa.select(*_place, snapshots.c.amount)
+    .join(looks, looks.c.id == snapshots.c.look_id)
+    .where(looks.c.proven.is_(True))
+    .order_by(*_place)
+)
+
+
+class Balances(Store):
+    """The book of balances."""
+
+    async def known(self, table: str) -> AsyncIterator[tuple[str, Amount]]:
+        """Yield (key, balance) as last seen in a proven look, ascending by key in text order.
+
+        Reads page by page, each in its own short transaction: a look lasts minutes, and one long reader would keep
+        SQLite's log from being folded back all that time. An abandoned iterator holds nothing.
+        """
+        query = _proven.where(snapshots.c.target == table).limit(PAGE_ROWS)
+        held: tuple[str, Amount] | None = None
+        page = await self._page(query)
+        while page:
+            for row in page:
+                if held is not None and held[0] != row.key:
+                    yield held
+                held = (row.key, row.amount)
+            after = sa.tuple_(*_place) > sa.tuple_(*page[-1][: len(_place)], types=[c.type for c in _place])
+            page = await self._page(query.where(after))
+        if held is not None:
+            yield held
+
+    async def _page(
+        self, query: sa.Select[tuple[str, datetime, int, int, Amount]]
+    ) -> Sequence[sa.Row[tuple[str, datetime, int, int, Amount]]]:
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).all()
+
+    async def note(self, look_id: int, table: str, seen: Sequence[tuple[str, Amount]], at: datetime) -> None:
+        """Remember changed balances. They count as evidence only once the look is closed as proven.
+
+        Leaves no audit row: the look has one. Raises: ValueError when the look is not open.
+        """
+        async with self._database.writing() as connection:
+            counted = looks.update().where(looks.c.id == look_id, looks.c.closed_at.is_(None))
+            counted = counted.values(notes=looks.c.notes + 1)
+            number = (await connection.execute(counted.returning(looks.c.notes))).scalar_one_or_none()
+            if number is None:
+                raise ValueError(f"look {look_id} is not open")
+            common = {"target": table, "at": at, "look_id": look_id, "note": number}
+            for pairs in slices(list(dict(seen).items())):
+                rows = [{**common, "key": key, "amount": amount} for key, amount in pairs]
+                await connection.execute(snapshots.insert(), rows)
+
+    async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
+        """Return each key's latest attestation and latest proven snapshot; keys without either are left out."""
+        found: dict[str, dict[Origin, Anchor]] = {}
+        vouched = sa.select(attestations).where(attestations.c.target == table)
+        vouched = vouched.order_by(attestations.c.at, attestations.c.id)
+        seen = _proven.where(snapshots.c.target == table)
+        async with self._database.reading() as connection:
+            for some in slices(keys):
+                # Ascending by time, so that the last of each key stays.
+                for row in await connection.execute(vouched.where(attestations.c.key.in_(some))):
+                    anchor = Anchor(origin=Origin.ATTESTED, balance=row.amount, at=row.at)
+                    found.setdefault(row.key, {})[Origin.ATTESTED] = anchor
+                for row in await connection.execute(seen.where(snapshots.c.key.in_(some))):
+                    anchor = Anchor(origin=Origin.SNAPSHOT, balance=row.amount, at=row.at)
+                    found.setdefault(row.key, {})[Origin.SNAPSHOT] = anchor
+        return {key: tuple(anchors.values()) for key, anchors in found.items()}
+
+    async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
+        """Record the number that a person vouches for. The audit row binds it by digest and does not show it."""
+        digest = hashlib.sha256(canonical([table, key, amount, reason]).encode()).hexdigest()
+        async with self._database.writing() as connection:
+            row = {"target": table, "key": key, "amount": amount, "reason": reason, "actor": actor, "at": at}
+            await connection.execute(attestations.insert().values(**row))
+            await audit.append(
+                connection,
+                at=at,
+                actor=actor,
+                verb="balance.attested",
+                subject=f"{table}/{key}",
+                details={"digest": digest},
+            )

@@ -1,0 +1,113 @@
+"""Rows of runs: announced before they are written, settled afterwards, so that a crash leaves no row unexplained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sidecar.domain.run import RowResult, RunStatus, Settled
+from sidecar.errors import LeaseLost
+from sidecar.ports import StoredRow
+from sidecar.state import audit
+from sidecar.state.freezes import frozen_by
+from sidecar.state.leases import fence
+from sidecar.state.store import Store, slices
+from sidecar.state.tables import batches, run_rows, runs
+
+
+class Rows(Store):
+    """What was about to be written, and what became of it."""
+
+    async def intend(self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime) -> str | None:
+        """Announce a batch before it is written: fence, freeze and heartbeat in one transaction.
+
+        Returns who froze the rule, in which case nothing was announced, else None.
+        Raises: LeaseLost, also when the run is not `applying` under this epoch; ValueError for a key that is not
+        `planned`: a row that landed, or was refused, is never tried again.
+        """
+        async with self._database.writing() as connection:
+            holder = await fence(connection, lease, epoch)
+            ours = (runs.c.id == run_id) & (runs.c.lease == lease) & (runs.c.epoch == epoch)
+            query = sa.select(runs.c.rule).where(ours, runs.c.status == RunStatus.APPLYING)
+            rule = await connection.scalar(query)
+            if rule is None:
+                raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
+            if (who := await frozen_by(connection, rule)) is not None:
+                return who
+            await _beat(connection, run_id, now)
+            number = await _announce(connection, run_id, epoch, keys, now)
+            await audit.append(
+                connection,
+                at=now,
+                actor=holder,
+                verb="batch.announced",
+                subject=run_id,
+                details={"batch": number, "epoch": epoch, "rows": len(keys)},
+            )
+            return None
+
+    async def settle(self, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime) -> None:
+        """Record what became of rows. Raises: LeaseLost; ValueError for a key that the run does not have."""
+        settled = run_rows.update().where(run_rows.c.run_id == run_id, run_rows.c.key == sa.bindparam("row_key"))
+        settled = settled.values(
+            result=sa.bindparam("row_result"), reason=sa.bindparam("row_reason"), in_flight=False, touched_at=now
+        )
+        async with self._database.writing() as connection:
+            holder = await fence(connection, lease, epoch)
+            if await connection.scalar(sa.select(runs.c.lease).where(runs.c.id == run_id)) != lease:
+                raise ValueError(f"run {run_id} does not stand under the lease on {lease}")
+            await _beat(connection, run_id, now)
+            for some in slices(list(results.items())):
+                rows = [{"row_key": key, "row_result": s.result, "row_reason": s.reason} for key, s in some]
+                if (await connection.execute(settled, rows)).rowcount != len(rows):
+                    raise ValueError(f"run {run_id} does not have one of the keys")
+            counts = Counter(str(s.result) for s in results.values())
+            await audit.append(
+                connection,
+                at=now,
+                actor=holder,
+                verb="batch.settled",
+                subject=run_id,
+                details={"results": dict(counts)},
+            )
+
+    async def rows(self, run_id: str) -> list[StoredRow]:
+        """Return a run's rows in the plan's order."""
+        query = sa.select(run_rows).where(run_rows.c.run_id == run_id).order_by(run_rows.c.position)
+        async with self._database.reading() as connection:
+            return [
+                StoredRow(
+                    key=row.key,
+                    settled=Settled(result=RowResult(row.result), reason=row.reason),
+                    in_flight=row.in_flight,
+                )
+                for row in await connection.execute(query)
+            ]
+
+    async def rows_since(self, table: str, since: datetime) -> int:
+        """Count rows inserted into the target table since an instant, rows in flight or undetermined included."""
+        counts = run_rows.c.result.in_([RowResult.INSERTED, RowResult.UNDETERMINED]) | run_rows.c.in_flight
+        query = sa.select(sa.func.count()).select_from(run_rows).join(runs, runs.c.id == run_rows.c.run_id)
+        query = query.where(runs.c.lease == table, run_rows.c.touched_at >= since, counts)
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).scalar_one()
+
+
+async def _beat(connection: AsyncConnection, run_id: str, now: datetime) -> None:
+    await connection.execute(runs.update().where(runs.c.id == run_id).values(heartbeat_at=now))
+
+
+async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: Sequence[str], now: datetime) -> int:
+    of_run = batches.c.run_id == run_id
+    newest = sa.select(sa.func.coalesce(sa.func.max(batches.c.number), 0)).where(of_run)
+    number = int((await connection.execute(newest)).scalar_one()) + 1
+    batch = {"run_id": run_id, "number": number, "epoch": epoch, "announced_at": now, "row_count": len(keys)}
+    await connection.execute(batches.insert().values(**batch))
+    planned = (run_rows.c.run_id == run_id) & (run_rows.c.result == RowResult.PLANNED)
+    announced = run_rows.update().where(planned).values(in_flight=True, batch=number, touched_at=now)
+    for some in slices(keys):
+        if (await connection.execute(announced.where(run_rows.c.key.in_(some)))).rowcount != len(some):
+            raise ValueError(f"run {run_id}: one of the keys is not planned any more")
+    return number

@@ -1,0 +1,1 @@
+"""Sidecar's own memory."""
