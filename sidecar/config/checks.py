@@ -1,0 +1,117 @@
+"""From the entries under `checks` to the domain's checks. What a kind's own keys mean, its model knows."""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import pydantic
+
+from sidecar.config.document import Document, Path, Plain
+from sidecar.config.problems import Problems, suggest
+from sidecar.config.schema import CheckSection
+from sidecar.config.validate import report, validate_kind
+from sidecar.config.variables import Expanded
+from sidecar.domain.check import Check
+
+COMMON = frozenset(CheckSection.model_fields)
+
+
+@runtime_checkable
+class HasSpec(Protocol):
+    """What a kind's model must be able to do beside validating."""
+
+    def to_spec(self) -> object:
+        """Return the kind's frozen parameters."""
+        ...
+
+
+def read_checks(
+    expanded: Expanded, kinds: Mapping[str, type[pydantic.BaseModel]], backend_url: str | None, problems: Problems
+) -> tuple[Check, ...]:
+    """Return every check that could be read, after noting what is wrong with the others."""
+    document = expanded.document
+    first: dict[str, int] = {}
+    checks = []
+    for position in range(len(document.list_at("checks"))):
+        check = _read_check(expanded, ("checks", position), kinds, backend_url, problems)
+        name = document.at("checks", position, "name")
+        if isinstance(name, str) and name in first:
+            line = document.place(("checks", first[name], "name")).line
+            problems.add(document, ("checks", position, "name"), "is the name of another check", f"see line {line}")
+        elif isinstance(name, str):
+            first[name] = position
+        if check is not None:
+            checks.append(check)
+    return tuple(checks)
+
+
+def kinds_of(document: Document) -> Mapping[str, str]:
+    """Return the kind of each check by its name, as far as they can be read."""
+    pairs = [
+        (document.at("checks", position, "name"), document.at("checks", position, "kind"))
+        for position in range(len(document.list_at("checks")))
+    ]
+    return {name: kind for name, kind in pairs if isinstance(name, str) and isinstance(kind, str)}
+
+
+def _read_check(
+    expanded: Expanded,
+    path: Path,
+    kinds: Mapping[str, type[pydantic.BaseModel]],
+    backend_url: str | None,
+    problems: Problems,
+) -> Check | None:
+    document = expanded.document
+    entry = document.at(*path)
+    if not isinstance(entry, dict):
+        problems.add(document, path, "must be a mapping of keys to values")
+        return None
+    common = _read_common(document, path, entry, problems)
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        if isinstance(kind, str) and kind:
+            problems.add(document, (*path, "kind"), "is no kind of check", suggest(kind, kinds))
+        return None
+    own = {key: value for key, value in entry.items() if key not in COMMON}
+    _resolve_url(document, path, own, backend_url, problems)
+    found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=expanded.under(path))
+    if found is None or common is None:
+        return None
+    if not isinstance(found, HasSpec):
+        message = f"the model of kind {kind} has no to_spec()"
+        raise TypeError(message)
+    return Check(
+        name=common.name,
+        kind=kind,
+        every_seconds=common.every,
+        timeout_seconds=common.timeout,
+        severity=common.severity,
+        fail_after=common.fail_after,
+        pass_after=common.pass_after,
+        spec=found.to_spec(),
+    )
+
+
+def _read_common(document: Document, path: Path, entry: Mapping[str, Plain], problems: Problems) -> CheckSection | None:
+    try:
+        common = CheckSection.model_validate({key: value for key, value in entry.items() if key in COMMON})
+    except pydantic.ValidationError as error:
+        report(error, CheckSection, document, path, problems)
+        return None
+    if common.timeout >= common.every:
+        hint = f"{common.timeout:g} s is not shorter than {common.every:g} s"
+        problems.add(document, (*path, "timeout"), "must be shorter than every", hint)
+        return None
+    return common
+
+
+def _resolve_url(
+    document: Document, path: Path, own: dict[str, Plain], backend_url: str | None, problems: Problems
+) -> None:
+    """Turn a `url` that is a path into one of the backend."""
+    url = own.get("url")
+    if not isinstance(url, str) or not url.startswith("/"):
+        return
+    if backend_url is not None:
+        own["url"] = backend_url + url
+    elif not problems.is_blamed(document, ("backend", "url")):
+        problems.add(document, (*path, "url"), "is a path, and backend.url is not set", "set it, or write a whole URL")

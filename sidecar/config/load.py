@@ -1,0 +1,175 @@
+"""Loads sidecar.yaml and the rules beside it: a whole configuration, or every problem at once."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+import pydantic
+
+from sidecar.config.checks import kinds_of, read_checks
+from sidecar.config.document import Document, Path
+from sidecar.config.fields import is_http_url
+from sidecar.config.problems import Problems
+from sidecar.config.rules import read_rule
+from sidecar.config.schema import SECRETS, SidecarSection
+from sidecar.config.server import judge_server, read_server
+from sidecar.config.settings import Config, NotificationConfig, ServerConfig, SupabaseConfig, TelemetryConfig
+from sidecar.config.validate import validate
+from sidecar.config.variables import Expanded, expand, reveal_files
+from sidecar.config.yaml_text import parse, read_file
+from sidecar.domain.check import Check
+from sidecar.domain.rule import Rule
+
+# A missing key must not stop the start: the service_key check says `key_missing`, and repairs refuse.
+MAY_BE_UNSET: frozenset[Path] = frozenset({("supabase", "service_key"), ("supabase", "anon_key")})
+
+
+def load(config_path: FilePath, kinds: Mapping[str, type[pydantic.BaseModel]], environ: Mapping[str, str]) -> Config:
+    """Read a configuration from files.
+
+    Shape: `kinds` maps a check kind to the model of its own keys, which has `to_spec()`.
+    Raises: ConfigError with every problem of sidecar.yaml and of every rule file.
+    """
+    problems = Problems()
+    text = read_file(config_path, problems)
+    expanded = None if text is None else _read_main(str(config_path), text, config_path.parent, environ, problems)
+    rules = _rule_texts(expanded, config_path.parent, problems)
+    return _assemble(text or "", expanded, rules, kinds, config_path.parent, problems)
+
+
+def load_text(
+    text: str,
+    rules: Mapping[str, str],
+    kinds: Mapping[str, type[pydantic.BaseModel]],
+    environ: Mapping[str, str],
+    *,
+    file: str = "sidecar.yaml",
+    folder: FilePath = FilePath(),
+) -> Config:
+    """Read a configuration from texts; `rules` maps a rule file's name to its text, `folder` is where `file:` begins.
+
+    Raises: ConfigError.
+    """
+    problems = Problems()
+    expanded = _read_main(file, text, folder, environ, problems)
+    return _assemble(text, expanded, rules, kinds, folder, problems)
+
+
+def _read_main(
+    file: str, text: str, folder: FilePath, environ: Mapping[str, str], problems: Problems
+) -> Expanded | None:
+    document = parse(file, text, problems)
+    if document is None:
+        return None
+    expanded = expand(document, environ, problems, MAY_BE_UNSET)
+    return reveal_files(expanded, SECRETS, folder, problems)
+
+
+def _rule_texts(expanded: Expanded | None, folder: FilePath, problems: Problems) -> dict[str, str]:
+    """Return the texts of the rule files by path, in file-name order."""
+    document = expanded.document if expanded else Document(file="")
+    named = document.at("rules", "path")
+    directory = folder / (named if isinstance(named, str) and named else "rules")
+    try:
+        names = sorted(entry.name for entry in directory.iterdir())
+    except (OSError, ValueError) as error:
+        if expanded:
+            reason = error.strerror if isinstance(error, OSError) else "not a usable path"
+            problems.add(document, ("rules", "path"), f"the folder cannot be read: {reason}", "it holds the rule files")
+        return {}
+    texts = {}
+    for name in names:
+        if name.endswith(".yaml"):
+            text = read_file(directory / name, problems)
+            if text is not None:
+                texts[str(directory / name)] = text
+        elif name.endswith(".yml"):
+            problems.add(
+                document, ("rules", "path"), f"the folder holds {name}, which would be ignored", "rename it to .yaml"
+            )
+    return texts
+
+
+def _assemble(
+    text: str,
+    expanded: Expanded | None,
+    rule_texts: Mapping[str, str],
+    kinds: Mapping[str, type[pydantic.BaseModel]],
+    folder: FilePath,
+    problems: Problems,
+) -> Config:
+    document = expanded.document if expanded else None
+    config = None
+    root = validate(SidecarSection, document, (), problems) if document else None
+    checks: tuple[Check, ...] = ()
+    kinds_of_checks = None
+    tokens: Mapping[int, str] = {}
+    if expanded and document:
+        tokens = judge_server(document, folder, problems)
+        _judge_state(document, problems)
+        checks = read_checks(expanded, kinds, _backend_url(document), problems)
+        kinds_of_checks = kinds_of(document) if document.list_at("checks") else None
+    rules = _read_rules(rule_texts, kinds_of_checks, problems)
+    if document and root:
+        server = read_server(root.server, tokens, document, folder, problems)
+        config = _config(root, checks, rules, _digest(text, rule_texts), server)
+    problems.raise_any()
+    if config is None:
+        raise RuntimeError("a configuration was refused without a problem")
+    return config
+
+
+def _read_rules(
+    texts: Mapping[str, str], kinds_of_checks: Mapping[str, str] | None, problems: Problems
+) -> tuple[Rule, ...]:
+    found = [read_rule(file, texts[file], kinds_of_checks, problems) for file in sorted(texts)]
+    return tuple(rule for rule in found if rule is not None)
+
+
+def _judge_state(document: Document, problems: Problems) -> None:
+    if document.at("database", "url") and document.at("state", "url"):
+        message = "must not be set together with database.url: state then lives in that database"
+        problems.add(document, ("state", "url"), message, "leave one of them out")
+
+
+def _backend_url(document: Document) -> str | None:
+    url = document.at("backend", "url")
+    return url.rstrip("/") if isinstance(url, str) and is_http_url(url) else None
+
+
+def _digest(text: str, rule_texts: Mapping[str, str]) -> str:
+    together = hashlib.sha256(text.encode())
+    for file in sorted(rule_texts):
+        together.update(hashlib.sha256(rule_texts[file].encode()).digest())
+    return together.hexdigest()
+
+
+def _config(
+    root: SidecarSection,
+    checks: tuple[Check, ...],
+    rules: tuple[Rule, ...],
+    digest: str,
+    server: ServerConfig,
+) -> Config:
+    return Config(
+        supabase=SupabaseConfig(
+            url=root.supabase.url, service_key=root.supabase.service_key, anon_key=root.supabase.anon_key
+        ),
+        database_url=None,  # the schema admits no other until the direct path is built
+        backend_url=root.backend.url,
+        checks=checks,
+        rules=rules,
+        state_url=root.state.url,
+        server=server,
+        telemetry=TelemetryConfig(
+            otlp=root.telemetry.otlp,
+            service_name=root.telemetry.service_name,
+            log_level=root.telemetry.log_level,
+        ),
+        notifications=tuple(
+            NotificationConfig(url=entry.url, events=frozenset(entry.events)) for entry in root.notifications
+        ),
+        maintenance=root.maintenance,
+        drain_seconds=root.server.drain,
+        digest=digest,
+    )

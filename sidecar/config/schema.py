@@ -1,0 +1,186 @@
+"""The shape of sidecar.yaml."""
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from sidecar.config.document import Plain
+from sidecar.config.fields import (
+    BaseURL,
+    Name,
+    OptionalURL,
+    Reads,
+    SecretText,
+    Strict,
+    Text,
+    Unique,
+    duration,
+    is_http_url,
+    one_of,
+    whole,
+    wrong,
+)
+from sidecar.config.settings import LogLevel, Notice, Scope
+from sidecar.config.variables import Secret
+from sidecar.domain.check import Severity
+
+SECRETS = re.compile(r"supabase\.(service_key|anon_key)|database\.url|notifications\[[0-9]+\]\.url")
+DEFAULT_STATE = "sqlite:///./var/sidecar.db"
+DEFAULT_LISTEN = "127.0.0.1:9877"
+
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
+_PORT_AT_MOST = 65535
+
+
+class SupabaseSection(Strict):
+    """The watched project."""
+
+    url: BaseURL
+    service_key: SecretText = Secret("")
+    anon_key: SecretText = Secret("")
+
+
+def _no_database(value: object) -> None:
+    if value is not None and value != "":
+        raise wrong("the direct PostgreSQL path is not built yet", "leave it empty: the REST path is used")
+
+
+class DatabaseSection(Strict):
+    """The direct path to PostgreSQL."""
+
+    url: Annotated[None, Reads(_no_database, {"type": ["string", "null"], "maxLength": 0})] = None
+
+
+class BackendSection(Strict):
+    """The application in front of the project."""
+
+    url: OptionalURL = None
+
+
+class RulesSection(Strict):
+    """Where the rule files are."""
+
+    path: Text = "rules"
+
+
+def _state_url(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    file = text.removeprefix("sqlite:///")
+    if file == text or not file or "?" in file or "#" in file:
+        raise wrong("must be the URL of an SQLite file", f"like {DEFAULT_STATE}")
+    return text
+
+
+class StateSection(Strict):
+    """Where Sidecar remembers."""
+
+    url: Annotated[str, Reads(_state_url, {"type": "string", "pattern": "^sqlite:///."})] = DEFAULT_STATE
+
+
+def read_listen(value: object) -> tuple[str, int]:
+    """Read `host:port` or `[IPv6]:port`."""
+    match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match["port"]) > _PORT_AT_MOST:
+        raise wrong("must be a host and a port", f"like {DEFAULT_LISTEN} or [::1]:9877")
+    host = match["host"].strip("[]")
+    if match["host"].startswith("["):
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise wrong("must be a host and a port", "the address in [ ] is not an IPv6 address") from None
+    return host, int(match["port"])
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach an address. A name that is not `localhost` may be anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class TokenSection(Strict):
+    """A bearer token: its name, what it may do, and the file that holds it."""
+
+    name: Name
+    scopes: Annotated[tuple[Annotated[Scope, one_of(Scope)], ...], Field(min_length=1), Unique]
+    file: Text
+
+
+class TLSSection(Strict):
+    """PEM files to serve HTTPS with."""
+
+    certificate: Text
+    key: Text
+
+
+class ServerSection(Strict):
+    """Where Sidecar listens."""
+
+    listen: Annotated[tuple[str, int], Reads(read_listen, {"type": "string"})] = ("127.0.0.1", 9877)
+    tokens: tuple[TokenSection, ...] = ()
+    tls: TLSSection | None = None
+    drain: Annotated[float, duration("10m")] = 20.0
+
+
+class TelemetrySection(Strict):
+    """Traces and logs."""
+
+    otlp: OptionalURL = None
+    service_name: Text = "supabase-sidecar"
+    log_level: Annotated[LogLevel, one_of(LogLevel)] = LogLevel.INFO
+
+
+def _webhook(value: object) -> Secret:
+    text = value if isinstance(value, str) else ""
+    if not is_http_url(text):
+        raise wrong("must be an http or https URL", "the address of a webhook")
+    return Secret(text)
+
+
+class NotificationSection(Strict):
+    """A webhook."""
+
+    url: Annotated[Secret, Reads(_webhook, {"type": "string"})]
+    events: Annotated[tuple[Annotated[Notice, one_of(Notice)], ...], Field(min_length=1), Unique] = tuple(Notice)
+
+
+def _no_maintenance(value: object) -> tuple[()]:
+    if value != []:
+        raise wrong("maintenance windows are not built yet", "leave it out, or write []")
+    return ()
+
+
+class CheckSection(Strict):
+    """The keys that every check has, whatever its kind."""
+
+    name: Name
+    kind: Text
+    every: Annotated[float, duration("7d")] = 60.0
+    timeout: Annotated[float, duration("10m")] = 10.0
+    severity: Annotated[Severity, one_of(Severity)] = Severity.WARNING
+    fail_after: Annotated[int, whole(1, 100)] = 2
+    pass_after: Annotated[int, whole(1, 100)] = 1
+
+
+def _anything(value: object) -> object:
+    return value
+
+
+class SidecarSection(Strict):
+    """All of sidecar.yaml; the entries of `checks` are read one by one, since each kind has its own keys."""
+
+    supabase: SupabaseSection
+    database: DatabaseSection = DatabaseSection()
+    backend: BackendSection = BackendSection()
+    checks: Annotated[tuple[Annotated[Plain, Reads(_anything, {})], ...], Field(min_length=1)]
+    rules: RulesSection = RulesSection()
+    state: StateSection = StateSection()
+    server: ServerSection = ServerSection()
+    telemetry: TelemetrySection = TelemetrySection()
+    notifications: tuple[NotificationSection, ...] = ()
+    maintenance: Annotated[tuple[()], Reads(_no_maintenance, {"type": "array", "maxItems": 0})] = ()
