@@ -1,0 +1,1 @@
+"""Ways to look from outside. One file a kind; `kinds.py` lists them."""

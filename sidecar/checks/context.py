@@ -1,0 +1,24 @@
+"""What every probe may need beside its check: time, addresses, keys, and whom to trust."""
+
+import ssl
+from dataclasses import dataclass, field
+
+import httpx
+
+from sidecar.ports import Clock
+
+
+def _trust_public_authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeContext:
+    """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow."""
+
+    clock: Clock
+    supabase_url: str = ""
+    service_key: str = field(default="", repr=False)
+    anon_key: str = field(default="", repr=False)
+    backend_url: str | None = None
+    tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)

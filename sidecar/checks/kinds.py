@@ -1,0 +1,32 @@
+"""Every kind of check. Adding one is a file, a line here, a section in docs/reference/checks.md and a test file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pydantic
+
+from sidecar.checks.context import ProbeContext
+from sidecar.checks.http import HttpKeys, HttpProbe
+from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
+from sidecar.domain.reasons import HttpReason, ServiceKeyReason
+from sidecar.ports import Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of check: the model of its own keys (with `to_spec()`), its closed reasons, and how its probe is built."""
+
+    name: str
+    model: type[pydantic.BaseModel]
+    reasons: type[StrEnum]
+    build: Callable[[ProbeContext], Probe]
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(name="http", model=HttpKeys, reasons=HttpReason, build=HttpProbe),
+        Kind(name="service_key", model=ServiceKeyKeys, reasons=ServiceKeyReason, build=ServiceKeyProbe),
+    )
+}

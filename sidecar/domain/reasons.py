@@ -1,0 +1,120 @@
+"""Why a look ended as it did: one closed enum per check kind. The names are metric label values and alert names."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sidecar.domain.check import Verdict
+from sidecar.errors import Unreached
+
+
+class HttpReason(StrEnum):
+    """Reasons of the kind `http`."""
+
+    OK = "ok"
+    CONDITION_FAILED = "condition_failed"
+    CONDITION_ERROR = "condition_error"  # a condition could not be evaluated on the answer that came
+    RESOLVE_FAILED = "resolve_failed"
+    RESOLVER_FAILED = "resolver_failed"
+    NETWORK_UNREACHABLE = "network_unreachable"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    TIMED_OUT = "timed_out"
+    CUT_OFF = "cut_off"
+    PROTOCOL_BROKEN = "protocol_broken"
+    BODY_TOO_LARGE = "body_too_large"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    LOCAL_FAULT = "local_fault"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the target did is unhealthy; what says nothing about the target is unknown."""
+        if self is HttpReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _SAYS_NOTHING else Verdict.UNHEALTHY
+
+
+_SAYS_NOTHING = frozenset({HttpReason.RESOLVER_FAILED, HttpReason.NETWORK_UNREACHABLE, HttpReason.LOCAL_FAULT})
+
+BY_CAUSE: Mapping[Unreached, HttpReason] = {cause: HttpReason(cause.value) for cause in Unreached}
+
+
+class ServiceKeyReason(StrEnum):
+    """Reasons of the kind `service_key`: the verdict column of design 40-supabase.md C3, by row."""
+
+    OK = "ok"  # 31
+    NETWORK_DOWN = "network_down"  # 1
+    PROJECT_REF_WRONG_OR_DELETED = "project_ref_wrong_or_deleted"  # 1
+    PROJECT_PAUSED = "project_paused"  # 2
+    PROJECT_RESTRICTED = "project_restricted"  # 3
+    GATEWAY_DOWN = "gateway_down"  # 4
+    WRONG_ENDPOINT = "wrong_endpoint"  # 5
+    DB_DOWN = "db_down"  # 6
+    SCHEMA_CACHE_LOADING = "schema_cache_loading"  # 6
+    POOL_EXHAUSTED = "pool_exhausted"  # 6
+    STATEMENT_TIMEOUT = "statement_timeout"  # 6
+    RATE_LIMITED = "rate_limited"  # 7
+    KEY_MISSING = "key_missing"  # 8
+    KEY_MALFORMED = "key_malformed"  # 8
+    KEY_WRONG_ROLE = "key_wrong_role"  # 9, 17
+    KEY_OTHER_PROJECT = "key_other_project"  # 10
+    LEGACY_KEYS_DISABLED = "legacy_keys_disabled"  # 11
+    KEY_EXPIRED = "key_expired"  # 12
+    KEY_INVALID = "key_invalid"  # 13
+    CLIENT_MISCONFIGURED = "client_misconfigured"  # 14
+    SB_KEY_SENT_AS_BEARER = "sb_key_sent_as_bearer"  # 15
+    KEY_REJECTED_UNKNOWN = "key_rejected_unknown"  # 16
+    GRANT_MISSING = "grant_missing"  # 17
+    SCHEMA_NOT_GRANTED = "schema_not_granted"  # 18
+    SCHEMA_NOT_EXPOSED = "schema_not_exposed"  # 18
+    TABLE_MISSING_OR_NOT_EXPOSED = "table_missing_or_not_exposed"  # 19
+    SCHEMA_DRIFT = "schema_drift"  # 20
+    RLS_STILL_APPLIED = "rls_still_applied"  # 21
+    CANARY_TAMPERED = "canary_tampered"  # 22
+    RLS_LEAK_ANON = "rls_leak_anon"  # 24
+    ANON_PROBE_DEAD = "anon_probe_dead"  # 27
+    RLS_LEAK_AUTHENTICATED = "rls_leak_authenticated"  # 28
+    PROFILE_HIDDEN_OR_MISSING = "profile_hidden_or_missing"  # 28
+    CHECKER_BROKEN = "checker_broken"  # 29
+    WRITE_BLOCKED_BY_RLS = "write_blocked_by_rls"  # 30
+    GRANT_MISSING_UPDATE = "grant_missing_update"  # 30
+    INCONSISTENT = "inconsistent"  # two answers that cannot both be true
+    UNKNOWN = "unknown"  # whatever the table does not list
+
+    @property
+    def verdict(self) -> Verdict:
+        """Unknown for rows 1-7, 16, 27, 29 and whatever is unlisted, healthy for row 31, unhealthy for the rest."""
+        if self is ServiceKeyReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _CANNOT_JUDGE else Verdict.UNHEALTHY
+
+
+_CANNOT_JUDGE = frozenset(
+    {
+        ServiceKeyReason.NETWORK_DOWN,
+        ServiceKeyReason.PROJECT_REF_WRONG_OR_DELETED,
+        ServiceKeyReason.PROJECT_PAUSED,
+        ServiceKeyReason.PROJECT_RESTRICTED,
+        ServiceKeyReason.GATEWAY_DOWN,
+        ServiceKeyReason.WRONG_ENDPOINT,
+        ServiceKeyReason.DB_DOWN,
+        ServiceKeyReason.SCHEMA_CACHE_LOADING,
+        ServiceKeyReason.POOL_EXHAUSTED,
+        ServiceKeyReason.STATEMENT_TIMEOUT,
+        ServiceKeyReason.RATE_LIMITED,
+        ServiceKeyReason.KEY_REJECTED_UNKNOWN,
+        ServiceKeyReason.ANON_PROBE_DEAD,
+        ServiceKeyReason.CHECKER_BROKEN,
+        ServiceKeyReason.INCONSISTENT,
+        ServiceKeyReason.UNKNOWN,
+    }
+)
+
+
+class ServiceKeyNote(StrEnum):
+    """What was seen beside the reason and decided nothing."""
+
+    KEY_EXPIRING = "key_expiring"  # 12: expires within `expiring_days`
+    KEY_LEGACY = "key_legacy"  # the legacy family ends at the end of 2026
+    PROFILES_MISSING = "profiles_missing"  # 23: fewer profiles than auth users; a data incident, never a key fault
+    ANON_HIDDEN = "anon_hidden"  # 25: anon was answered, with no row
+    ANON_DENIED = "anon_denied"  # 26: anon holds no grant, which is stronger
