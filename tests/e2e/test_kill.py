@@ -1,0 +1,144 @@
+"""kill -9 at random moments of a backfill, started again each time: no row twice, none missed, every row accounted for."""
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from sidecar.demo.stack import Stack, StackSpec, stack
+
+from sidecar.demo.shipped import shipped_files
+from tests.e2e.conftest import command
+
+ORPHANS = 5_000
+RULE = "credits_without_profile"
+LATEST_KILL_SECONDS = 9.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the trials came to."""
+
+    kills: int = 0
+    trials: int = 0
+    landed_at: str = ""
+
+
+async def test_a_backfill_killed_at_random_moments_ends_as_an_unbroken_one(shared_tmp: Path) -> None:
+    await _trials(shared_tmp, kills=5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(5400)
+async def test_a_backfill_killed_a_hundred_times_ends_as_an_unbroken_one(shared_tmp: Path) -> None:
+    await _trials(shared_tmp, kills=100)
+
+
+async def _trials(folder: Path, *, kills: int) -> None:
+    seed = random.randrange(2**32)
+    print(f"kill trials drawn from seed {seed}")  # noqa: T201  # the figure that repeats a failure
+    moments = random.Random(seed)
+    spec = StackSpec(users=ORPHANS * 2, orphans=ORPHANS, seed=7, faults=(), data_dir=None)
+    tally = Tally()
+    async with stack(spec) as served:
+        unbroken = await _unbroken(served, folder / "unbroken")
+        while tally.kills < kills:
+            await _forget(served)
+            state = folder / f"trial{tally.trials}"
+            _trial(served, state, moments, tally, kills)
+            assert await _restored(served) == unbroken
+            _account(state, rows=len(unbroken))
+    print(f"{tally.kills} kills in {tally.trials} trials of {ORPHANS + 1} rows: 0 twice, 0 missed")  # noqa: T201
+
+
+async def _unbroken(served: Stack, folder: Path) -> list[tuple[object, ...]]:
+    process = _start(served, folder)
+    output, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, output + errors
+    restored = await _restored(served)
+    assert len(restored) == ORPHANS + 1
+    return restored
+
+
+def _trial(served: Stack, folder: Path, moments: random.Random, tally: Tally, kills: int) -> None:
+    """Kill and start again until the backfill ends by itself."""
+    tally.trials += 1
+    for _ in range(200):
+        process = _start(served, folder)
+        try:
+            wait_seconds = moments.uniform(0.2, LATEST_KILL_SECONDS) if tally.kills < kills else 110
+            output, errors = process.communicate(timeout=wait_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            tally.kills += 1
+            continue
+        assert process.returncode == 0, output + errors
+        [ended] = json.loads(output)["rules"]
+        if ended["outcome"] == "nothing_to_do":
+            return
+    pytest.fail("the backfill never ended")
+
+
+def _start(served: Stack, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(["backfill", RULE, "--json", "--config", str(_configured(folder))]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            "PATH": os.environ["PATH"],
+            "SUPABASE_URL": served.supabase_url,
+            "SUPABASE_SERVICE_ROLE_KEY": served.service_key,
+            "SUPABASE_ANON_KEY": served.anon_key,
+            "BACKEND_URL": served.backend_url,
+            "SIDECAR_CANARY_NONCE": served.canary_nonce,
+        },
+    )
+
+
+def _configured(folder: Path) -> Path:
+    """Write the shipped configuration with caps that let every orphan through, once."""
+    path = folder / "sidecar.yaml"
+    if not path.exists():
+        (folder / "rules").mkdir(parents=True)
+        main, rules = shipped_files()
+        text = rules[f"{RULE}.yaml"].replace("max_rows: 500", f"max_rows: {ORPHANS + 1}")
+        text = text.replace("max_percent: 0.5", "max_percent: 100").replace("per_day: 5000", "per_day: 100000")
+        (folder / "rules" / f"{RULE}.yaml").write_text(text)
+        path.write_text(main.replace("./var/", f"{folder}/"))
+    return path
+
+
+async def _forget(served: Stack) -> None:
+    async with await psycopg.AsyncConnection.connect(served.database_url, autocommit=True) as connection:
+        await connection.execute("delete from public.users where metadata ->> 'restored_by' = 'sidecar'")
+
+
+async def _restored(served: Stack) -> list[tuple[object, ...]]:
+    """Return everything that was written but clock values and plan ids."""
+    async with await psycopg.AsyncConnection.connect(served.database_url) as connection:
+        found = await connection.execute(
+            """select id, email, full_name, credits_balance, metadata - 'plan', avatar_url, is_active, current_plan
+               from public.users where metadata ->> 'restored_by' = 'sidecar' order by id"""
+        )
+        return await found.fetchall()
+
+
+def _account(folder: Path, *, rows: int) -> None:
+    """Ask Sidecar's own memory: each row was inserted by exactly one run, and no row of any run is left in doubt."""
+    with sqlite3.connect(folder / "sidecar.db") as database:
+        inserted = database.execute(
+            "select count(*), count(distinct key) from run_rows where result = 'inserted'"
+        ).fetchone()
+        doubtful = database.execute(
+            "select count(*) from run_rows where in_flight or result = 'undetermined'"
+        ).fetchone()
+        unfinished = database.execute("select count(*) from runs where status <> 'finished'").fetchone()
+    assert inserted == (rows, rows)
+    assert (doubtful, unfinished) == ((0,), (0,))
