@@ -3,6 +3,7 @@
 Events are made without secrets in the first place. This is for the day when one of them is not.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,34 +12,39 @@ MASK = "[masked]"
 CHARACTERS_AT_MOST = 2000  # of one value, so that one line stays one line
 DEPTH_AT_MOST = 6
 
-# Every repetition is bounded, so that hostile text costs time in proportion to its length and no more.
+CHARACTERS_READ_AT_MOST = 20_000
+TAIL_CHARACTERS = 400  # longer than any pattern below can be cut without being recognised
+
+# Every repetition that can fail late is bounded, so that hostile text costs time in proportion to its length.
 _PATTERNS = (
     re.compile(r"\beyJ[\w-]{2,}(?:\.[\w-]*){0,2}"),  # JWT: base64url of '{"', in three parts or cut short
-    re.compile(r"\bsb[a-z]{0,3}_[A-Za-z0-9_-]{3,}"),  # Supabase keys and personal access tokens
-    re.compile(r"(?i)\b(?:bearer|basic)[\s:=]{1,4}[^\s,;\"']{3,}"),
-    re.compile(
-        r"(?i)\b(?:apikey|api_key|authorization|password|passwd|secret|token)[\"']?\s{0,4}[:=]\s{0,4}[^\s,;&]{3,}"
-    ),
-    re.compile(
-        r"[^\s@<>\"'(),;:=/\\\[\]{}]{1,128}(?:@|%40)[^\s@<>\"'(),;:=/\\\[\]{}?&]{2,255}"
-    ),  # e-mail, wide on purpose
+    re.compile(r"\bsb_(?:secret|publishable)_[\w-]+|\bsb[a-z]{1,3}_[A-Za-z0-9]{12,}"),  # keys and access tokens
+    re.compile(r"(?i)\bbearer[\s:=]{1,4}[^\s,;\"']{3,}|\bbasic\s{1,4}[A-Za-z0-9+/=]{8,}"),
+    re.compile(r"(?i)\b(?:api_?key|authorization|passw(?:or)?d|secret|token)[\"']{0,2}\s{0,4}[:=]\s{0,4}[^\s,;&]{3,}"),
+    # E-mail, wide on purpose: anything around an @ that is no separator.
+    re.compile(r"[^\s@<>\"'(),;:=/\\\[\]{}]{1,128}(?:@|%40)[^\s@<>\"'(),;:=/\\\[\]{}?&]{2,255}"),
 )
-_USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>@]{1,512}@(?:[^\s/?#\"'<>@]{1,512}@)?")
-_QUERY = re.compile(r"(://[^\s?#\"'<>]{1,2048})[?#][^\s\"'<>]{1,}")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]{1,512}@")
+_QUERY = re.compile(r"(://[^\s?#\"'<>]{1,2048})[?#][^\s\"'<>]+")
 
 
 def mask_text(text: str) -> str:
     """Return `text` without what looks like a key, a password, an e-mail or a URL's query, and not too long."""
-    masked = _QUERY.sub(r"\1", _USERINFO.sub("", text))
+    cut = len(text) > CHARACTERS_READ_AT_MOST
+    masked = _QUERY.sub(r"\1", _USERINFO.sub("", text[:CHARACTERS_READ_AT_MOST]))
     for pattern in _PATTERNS:
         masked = pattern.sub(MASK, masked)
-    return masked if len(masked) <= CHARACTERS_AT_MOST else masked[:CHARACTERS_AT_MOST] + "…"
+    if cut:
+        masked = masked[:-TAIL_CHARACTERS]  # where something may stand that was cut in two
+    return masked[:CHARACTERS_AT_MOST] + "…" if cut or len(masked) > CHARACTERS_AT_MOST else masked
 
 
 def mask(value: object, depth: int = 0) -> object:
     """Return `value` as plain data that JSON can hold, every text in it masked, keys included."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # JSON has no NaN
     if isinstance(value, datetime):
         return value.isoformat()
     if depth >= DEPTH_AT_MOST:
