@@ -28,7 +28,7 @@ from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.errors import UsageError
 from sidecar.ports import Clock, Data, Probe, Reporter, State
-from sidecar.state import open_state
+from sidecar.state.open import open_state
 from sidecar.wire import key_headers, open_client
 
 T = TypeVar("T")
