@@ -10,6 +10,7 @@ from typing import TypeAlias
 from sidecar.domain.rule import Amount, Origin
 
 OrderValue: TypeAlias = datetime | int | str
+Step: TypeAlias = tuple[Amount, Amount]  # an amount and the balance after it
 READINGS_TRIED_AT_MOST = 6  # rows tied in time; more of them (over 720 orders) count as ambiguous unread
 
 
@@ -49,10 +50,14 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """A proven balance and where it came from."""
+    """A proven balance and where it came from.
+
+    `rests_on_ledger` says that ledger rows are part of the number, be it as rows younger than an anchor.
+    """
 
     amount: Amount
     origin: Origin
+    rests_on_ledger: bool
 
 
 def prove_balance(
@@ -65,29 +70,31 @@ def prove_balance(
     Shape: `anchors` and `ledger` belong to one subject, in any order.
     """
     for origin in order:
-        if origin is Origin.LEDGER:
-            return _settle(_follow(0, ledger), origin) if ledger else NoBalance.NO_EVIDENCE
+        if origin is Origin.LEDGER and ledger:
+            return _settle(_follow(0, ledger), origin, rests_on_ledger=True)
         anchor = max((a for a in anchors if a.origin is origin), key=lambda a: a.at, default=None)
         if anchor is not None:
-            return _settle(_go_on_from(anchor, ledger), origin)
+            return _go_on_from(anchor, ledger)
     return NoBalance.NO_EVIDENCE
 
 
-def _settle(found: Amount | NoBalance, origin: Origin) -> Balance | NoBalance:
+def _settle(found: Amount | NoBalance, origin: Origin, *, rests_on_ledger: bool) -> Balance | NoBalance:
     if isinstance(found, NoBalance):
         return found
-    return NoBalance.BALANCE_NEGATIVE if found < 0 else Balance(amount=found, origin=origin)
+    if found < 0:
+        return NoBalance.BALANCE_NEGATIVE
+    return Balance(amount=found, origin=origin, rests_on_ledger=rests_on_ledger)
 
 
-def _go_on_from(anchor: Anchor, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:
+def _go_on_from(anchor: Anchor, ledger: Sequence[LedgerRow]) -> Balance | NoBalance:
     """Follow the rows younger than the anchor. A row without an instant cannot be placed, so it contradicts."""
     if any(row.created_at is None for row in ledger):
         return NoBalance.EVIDENCE_CONTRADICTED
     later = [row for row in ledger if row.created_at is not None and row.created_at > anchor.at]
-    if not later:
-        return anchor.balance
     found = _follow(anchor.balance, later)
-    return NoBalance.EVIDENCE_CONTRADICTED if isinstance(found, NoBalance) else found
+    if isinstance(found, NoBalance):
+        return NoBalance.EVIDENCE_CONTRADICTED
+    return _settle(found, anchor.origin, rests_on_ledger=bool(later))
 
 
 def _follow(opening: Amount, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:
@@ -96,14 +103,27 @@ def _follow(opening: Amount, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:
         return NoBalance.NO_EVIDENCE
     steps = [(_instants(row), (row.amount or 0, row.balance_after or 0)) for row in ledger]
     steps.sort(key=lambda step: step[0])
+    groups = [[values for _, values in tied] for _, tied in groupby(steps, key=lambda step: step[0])]
+    found = _walk(opening, groups)
+    if found is NoBalance.CHAIN_BROKEN and _holds_from_another_start(groups):
+        return NoBalance.OPENING_UNEXPLAINED
+    return found
+
+
+def _walk(opening: Amount, groups: Sequence[Sequence[Step]]) -> Amount | NoBalance:
+    """Walk groups of rows tied in time, one after the other."""
     balance = opening
-    for position, (_, tied) in enumerate(groupby(steps, key=lambda step: step[0])):
-        ends = _readings(balance, [values for _, values in tied])
-        if isinstance(ends, NoBalance):
-            first = position == 0 and ends is NoBalance.CHAIN_BROKEN
-            return _name_broken_start(steps, opening) if first else ends
-        balance = ends
+    for tied in groups:
+        end = _readings(balance, tied)
+        if isinstance(end, NoBalance):
+            return end
+        balance = end
     return balance
+
+
+def _holds_from_another_start(groups: Sequence[Sequence[Step]]) -> bool:
+    """Tell an unexplained opening from a chain that does not hold at all. Any of the first tied rows may be first."""
+    return any(not isinstance(_walk(after - amount, groups), NoBalance) for amount, after in groups[0])
 
 
 def _instants(row: LedgerRow) -> tuple[datetime | int, ...]:
@@ -111,7 +131,7 @@ def _instants(row: LedgerRow) -> tuple[datetime | int, ...]:
     return tuple(value for value in row.order if not isinstance(value, str))
 
 
-def _readings(balance: Amount, tied: list[tuple[Amount, Amount]]) -> Amount | NoBalance:
+def _readings(balance: Amount, tied: Sequence[Step]) -> Amount | NoBalance:
     """Return where the tied rows lead from `balance`, if exactly one order of them holds."""
     if len(tied) > READINGS_TRIED_AT_MOST:
         return NoBalance.CHAIN_AMBIGUOUS
@@ -123,20 +143,9 @@ def _readings(balance: Amount, tied: list[tuple[Amount, Amount]]) -> Amount | No
     return held.pop()[-1][1]
 
 
-def _holds(balance: Amount, rows: Sequence[tuple[Amount, Amount]]) -> bool:
+def _holds(balance: Amount, rows: Sequence[Step]) -> bool:
     for amount, after in rows:
         if after != balance + amount:
             return False
         balance = after
     return True
-
-
-def _name_broken_start(
-    steps: Sequence[tuple[tuple[datetime | int, ...], tuple[Amount, Amount]]], opening: Amount
-) -> NoBalance:
-    """Tell an unexplained opening (the chain holds from another start) from a chain that does not hold at all."""
-    amount, after = steps[0][1]
-    supposed = after - amount
-    if supposed != opening and _holds(supposed, [values for _, values in steps]):
-        return NoBalance.OPENING_UNEXPLAINED
-    return NoBalance.CHAIN_BROKEN

@@ -14,7 +14,6 @@ from sidecar.domain.rule import (
     FromBalance,
     FromSubject,
     OnMissing,
-    Origin,
     Rule,
     Skip,
     Value,
@@ -83,7 +82,8 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
     balance = _balance(rule, facts)
     if isinstance(balance, NoBalance):
         return found(FindingClass(balance.value))
-    rendered = _render(rule, facts, balance, plan_id)
+    forgeable = ledger_forgeable and balance.rests_on_ledger
+    rendered = _render(rule, facts, balance, plan_id, forgeable=forgeable)
     if rendered is None:
         return found(FindingClass.VALUE_MISSING)
     return Finding(
@@ -93,7 +93,7 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
         evidence=evidence,
         values=rendered[0],
         origins=rendered[1],
-        forgeable=ledger_forgeable and balance.origin is Origin.LEDGER,
+        forgeable=forgeable,
     )
 
 
@@ -120,14 +120,17 @@ def _balance(rule: Rule, facts: Facts) -> Balance | NoBalance:
     return prove_balance(source.order, facts.anchors, facts.ledger)
 
 
-def _render(rule: Rule, facts: Facts, balance: Balance, plan_id: str) -> tuple[dict[str, Value], dict[str, str]] | None:
+def _render(
+    rule: Rule, facts: Facts, balance: Balance, plan_id: str, *, forgeable: bool
+) -> tuple[dict[str, Value], dict[str, str]] | None:
     """Return the row's values and each value's origin, or None when a demanded value has no source."""
+    vouched = f"balance:{balance.origin}" + (", forgeable" if forgeable else "")
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
     for column, source in rule.repair.values.items():
         match source:
             case FromBalance():
-                values[column], origins[column] = balance.amount, f"balance:{balance.origin}"
+                values[column], origins[column] = balance.amount, vouched
             case Constant():
                 values[column] = _constant(source, plan_id)
                 origins[column] = "const"
