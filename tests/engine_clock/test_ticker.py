@@ -17,7 +17,7 @@ def a_tick(work: Work, *, every_seconds: float = 60.0, name: str = "backend", ki
 
 
 def seeded(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311  # jitter is no secret
+    return random.Random(seed)
 
 
 def a_ticker(supervisor: Supervisor, hearing: Hearing) -> Ticker:
