@@ -286,7 +286,7 @@ def judge_plan(plan: Plan, rule: Rule, proof: ReadProof, now: datetime) -> Refus
         limit = plan.expires_at.isoformat(timespec="seconds")
         return Refuse(guard=GuardName.PLAN_EXPIRED, value=f"plan {plan.id}", limit=f"until {limit}", hint=_again(rule))
     bound = (
-        ("rule", plan.rule_digest, rule.digest),
+        ("rule", (plan.rule, plan.rule_digest), (rule.name, rule.digest)),
         ("schema", plan.schema_fingerprint, proof.catalogue.fingerprint),
         ("database", plan.database, proof.database),
     )

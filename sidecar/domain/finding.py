@@ -43,6 +43,7 @@ class FindingClass(StrEnum):
     WRITE_REJECTED = "write_rejected"  # an earlier insert of this row was refused; held until released or expired
 
 
+NESTED_AT_MOST = 20  # levels of a user's own document; a deeper one could not be written down, and so block a plan
 DEFERRED = frozenset({FindingClass.TOO_YOUNG, FindingClass.UNCONFIRMED})
 
 
@@ -154,7 +155,12 @@ def _dig(subject: Subject | None, path: tuple[str, ...]) -> JSON:
     here: JSON = dict(subject.fields) if subject else None
     for step in path:
         here = here.get(step) if isinstance(here, dict) else None
-    return here if here != "" else None
+    return here if here != "" and not _is_deep(here, NESTED_AT_MOST) else None
+
+
+def _is_deep(value: JSON, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _is_deep(item, levels - 1) for item in inner)
 
 
 def evidence_digest(facts: Facts) -> str:

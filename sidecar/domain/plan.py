@@ -58,15 +58,40 @@ class Plan:
 
 def canonical(document: object) -> str:
     """Render JSON in one way only: sorted keys, no spaces, exact numbers."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_exact)
+    return json.dumps(_tagged(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _exact(value: object) -> object:
-    if isinstance(value, Decimal):
-        return {"decimal": str(value)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(type(value).__name__)
+def _tagged(value: object) -> object:
+    """Make JSON of exact numbers. What a user shaped like one of our tags is wrapped, so that it stays what it is."""
+    match value:
+        case Decimal():
+            return {"decimal": str(value)}
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            inner = {key: _tagged(item) for key, item in value.items()}
+            return {"object": inner} if inner.keys() in _TAGS else inner
+        case list() | tuple():
+            return [_tagged(item) for item in value]
+        case _:
+            return value
+
+
+def _untagged(value: object) -> object:
+    match value:
+        case {"decimal": str(number), **rest} if not rest:
+            return Decimal(number)
+        case {"object": dict(inner), **rest} if not rest:
+            return {key: _untagged(item) for key, item in inner.items()}
+        case dict():
+            return {key: _untagged(item) for key, item in value.items()}
+        case list():
+            return [_untagged(item) for item in value]
+        case _:
+            return value
+
+
+_TAGS = ({"decimal"}, {"object"})
 
 
 def _bound(plan: Plan) -> dict[str, object]:
@@ -92,8 +117,8 @@ def _bound(plan: Plan) -> dict[str, object]:
 
 def to_text(plan: Plan) -> str:
     """Render the plan as the text of a plan file, its hash included."""
-    document = {**_bound(plan), "hash": plan.hash}
-    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, default=_exact) + "\n"
+    document = _tagged({**_bound(plan), "hash": plan.hash})
+    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def from_text(text: str) -> Plan:
@@ -102,28 +127,21 @@ def from_text(text: str) -> Plan:
     Raises: PlanInvalid when it is not a plan of this format, or was edited since its hash was taken.
     """
     try:
-        document = json.loads(text, object_hook=_restore, parse_float=Decimal)
-        if document["format"] != FORMAT:
+        document = _untagged(json.loads(text))
+        if not isinstance(document, dict):
+            raise PlanInvalid(f"not a plan: {type(document).__name__}")
+        if document["format"] is True or document["format"] != FORMAT:
             raise PlanInvalid(f"plan format {document['format']!r} is not {FORMAT}")
         plan = _from_document(document)
-        claimed = document["hash"]
-    except (ValueError, KeyError, TypeError) as error:
+        found, claimed = plan.hash, str(document["hash"])
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise PlanInvalid(f"not a plan: {type(error).__name__}: {error}") from error
-    if plan.hash != claimed:
-        raise PlanInvalid(
-            f"plan {plan.id} was edited: its hash is {plan.hash[:12]}…, the file says {str(claimed)[:12]}…"
-        )
+    if found != claimed:
+        raise PlanInvalid(f"plan {plan.id} was edited: its hash is {found[:12]}…, the file says {claimed[:12]}…")
     return plan
 
 
-def _restore(found: dict[str, object]) -> object:
-    return Decimal(str(found["decimal"])) if found.keys() == {"decimal"} else found
-
-
 def _from_document(document: Mapping[str, object]) -> Plan:
-    rows = document["rows"]
-    if not isinstance(rows, list):
-        raise PlanInvalid("rows is not a list")
     fields = {
         name: document[name] for name in ("id", "rule", "rule_digest", "schema_fingerprint", "database", "author")
     }
@@ -134,7 +152,14 @@ def _from_document(document: Mapping[str, object]) -> Plan:
         subjects=int(str(document["subjects"])),
         classes=dict(document["classes"]),  # type: ignore[call-overload]  # any mapping will do; the hash decides
         not_visible=tuple(document["not_visible"]),  # type: ignore[arg-type]  # likewise
-        rows=tuple(
-            PlanRow(key=r["key"], values=r["values"], origins=r["origins"], evidence=r["evidence"]) for r in rows
-        ),
+        rows=_rows(document["rows"]),
     )
+
+
+def _rows(rows: object) -> tuple[PlanRow, ...]:
+    if not isinstance(rows, list):
+        raise PlanInvalid("not a plan: rows is not a list")
+    for row in rows:
+        if not isinstance(row["values"], dict) or not isinstance(row["origins"], dict):
+            raise PlanInvalid("not a plan: values and origins of a row must be objects")
+    return tuple(PlanRow(key=r["key"], values=r["values"], origins=r["origins"], evidence=r["evidence"]) for r in rows)
