@@ -1,7 +1,7 @@
 """The incident's faults, as a closed list. No fault is on unless it is named."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl
 import jwt
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sidecar.errors import UsageError
 
 
 class Fault(StrEnum):
@@ -29,21 +31,36 @@ class Fault(StrEnum):
     FORGEABLE_LEDGER = "forgeable_ledger"
 
 
-def descriptions() -> Mapping[Fault, str]:
-    """Return one line about each fault."""
-    return {
-        Fault.ANON_KEY: "Sidecar is given the anon key where the service key belongs",
-        Fault.FORGED_KEY: "Sidecar's service key is signed with another project's secret",
-        Fault.EXPIRED_KEY: "Sidecar's service key has expired",
-        Fault.NO_BYPASS: "the role service_role has lost BYPASSRLS, so reads are silently empty",
-        Fault.RLS_LEAK: "a policy lets anonymous visitors read every profile",
-        Fault.AUTH_DOWN: "Supabase Auth answers 503",
-        Fault.REST_DOWN: "the REST API answers 503 with the gateway's HTML",
-        Fault.TRUNCATED_READS: "every page after a stream's first is an empty 200, while counts stay true",
-        Fault.WRONG_BALANCE: "the backend answers a balance of 100 to everybody",
-        Fault.BACKEND_DOWN: "the backend does not answer: its host says 502",
-        Fault.FORGEABLE_LEDGER: "signed-in users may write their own ledger, as velro's policies allow",
-    }
+@dataclass(frozen=True, slots=True)
+class About:
+    """What `--list-faults` says about a fault."""
+
+    summary: str
+
+
+FAULTS: Mapping[Fault, About] = {
+    Fault.ANON_KEY: About("Sidecar is given the anon key where the service key belongs"),
+    Fault.FORGED_KEY: About("Sidecar's service key is signed with another project's secret"),
+    Fault.EXPIRED_KEY: About("Sidecar's service key has expired"),
+    Fault.NO_BYPASS: About("the role service_role has lost BYPASSRLS, so reads are silently empty"),
+    Fault.RLS_LEAK: About("a policy lets anonymous visitors read every profile"),
+    Fault.AUTH_DOWN: About("Supabase Auth answers 503"),
+    Fault.REST_DOWN: About("the REST API answers 503 with the gateway's HTML"),
+    Fault.TRUNCATED_READS: About("every page after a stream's first is an empty 200, while counts stay true"),
+    Fault.WRONG_BALANCE: About("the backend answers a balance of 100 to everybody"),
+    Fault.BACKEND_DOWN: About("the backend does not answer: its host says 502"),
+    Fault.FORGEABLE_LEDGER: About("signed-in users may write their own ledger, as velro's policies allow"),
+}
+
+
+def named_faults(names: Iterable[str]) -> frozenset[Fault]:
+    """Return the faults of these names. Raises: UsageError when there is no such fault."""
+    asked = set(names)
+    unknown = sorted(asked - set(Fault))
+    if unknown:
+        message = f"there is no fault {', '.join(unknown)}; there are {', '.join(Fault)}"
+        raise UsageError(message)
+    return frozenset(Fault(name) for name in asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sidecar.demo.faults import Fault, FaultyGateway, database_faults, descriptions, handed_key
+from sidecar.demo.faults import FAULTS, Fault, FaultyGateway, database_faults, handed_key, named_faults
 from sidecar.demo.seed import INCIDENT_USER
+from sidecar.errors import UsageError
 
 SECRET = "a-secret-of-the-project-that-is-long-enough"
 ISSUED = {"iss": "supabase", "ref": "velro", "iat": 1_700_000_000, "exp": 4_000_000_000}
@@ -32,7 +33,13 @@ def handed(*faults: Fault) -> str:
 def test_the_list_of_faults_is_the_contracts() -> None:
     names = "anon_key forged_key expired_key no_bypass rls_leak auth_down rest_down truncated_reads wrong_balance"
     assert {fault.value for fault in Fault} == {*names.split(), "backend_down", "forgeable_ledger"}
-    assert set(descriptions()) == set(Fault)
+    assert set(FAULTS) == set(Fault)
+
+
+def test_a_fault_that_does_not_exist_is_a_usage_error() -> None:
+    assert named_faults(["no_bypass", "rls_leak"]) == {Fault.NO_BYPASS, Fault.RLS_LEAK}
+    with pytest.raises(UsageError, match="there is no fault gremlins"):
+        named_faults(["no_bypass", "gremlins"])
 
 
 def test_without_a_fault_the_key_is_the_service_key() -> None:
