@@ -14,8 +14,8 @@ READERS_AT_MOST = 8
 
 # FULL costs one fsync a commit: 0.29 ms against 0.01 ms with NORMAL (median of 400 on the ext4 disk this was written
 # on). NORMAL survives kill -9 as well, but after a power cut it may forget the last commits, and with them the intent
-# of a batch that PostgreSQL did commit. `recursive_triggers` lets INSERT OR REPLACE fire the append-only triggers.
-SHARED = ("foreign_keys = ON", "recursive_triggers = ON", "synchronous = FULL")
+# of a batch that PostgreSQL did commit.
+SHARED = ("foreign_keys = ON", "synchronous = FULL")
 WRITER = (*SHARED, "journal_mode = WAL", "journal_size_limit = 67108864")
 READER = (*SHARED, "query_only = ON")
 

@@ -21,7 +21,7 @@ import sidecar.state.open
 from sidecar.errors import ConfigError, StateUnavailable
 from sidecar.state.columns import Exact, Instant
 from sidecar.state.open import open_state
-from sidecar.state.tables import APPEND_ONLY, HEAD, metadata
+from sidecar.state.tables import APPEND_ONLY, HEAD, metadata, run_rows
 from tests.state.audit_reading import first_broken, trail
 from tests.state.cast import KEYS, NOW, RULE, TABLE, take
 
@@ -106,7 +106,7 @@ asyncio.run(main())
 
 def test_a_schema_at_its_head_is_opened_without_alembic(path: Path) -> None:
     command = [sys.executable, "-c", OPENING, f"sqlite:///{path}"]
-    loaded = [subprocess.check_output(command, text=True, cwd=ROOT) for _ in range(2)]  # noqa: S603  # our own text
+    loaded = [subprocess.check_output(command, text=True, cwd=ROOT) for _ in range(2)]  # our own text
     assert loaded == ["True\n", "False\n"]
 
 
@@ -191,6 +191,17 @@ async def test_readers_cannot_write(path: Path) -> None:
                 await connection.exec_driver_sql("DELETE FROM checks")
 
 
+async def test_rows_of_a_run_that_is_not_there_are_refused(path: Path) -> None:
+    async with open_state(f"sqlite:///{path}") as state:
+        database = state._database  # type: ignore[attr-defined]  # the guard is below the port
+        orphan = run_rows.insert().values(
+            run_id="run-9", key="alice", position=0, result="planned", reason="", in_flight=False
+        )
+        with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
+            async with database.writing() as connection:
+                await connection.execute(orphan)
+
+
 async def test_errors_do_not_show_values(path: Path) -> None:
     async with open_state(f"sqlite:///{path}", busy_timeout_seconds=0.05) as state:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -250,7 +261,9 @@ async def test_the_book_is_streamed_in_constant_memory(path: Path) -> None:
 
 def worker(verb: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.state.worker", verb, f"sqlite:///{path}", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603  # our own module
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )  # our own module
 
 
 async def test_two_processes_lose_none_of_600_updates(path: Path) -> None:

@@ -97,6 +97,7 @@ async def test_a_lease_on_another_table_does_not_fence_a_run(state: State) -> No
         await state.intend("run-1", "public.other", other, ["alice"], later(1))
     with pytest.raises(ValueError, match="does not stand under"):
         await state.settle("run-1", "public.other", other, {"alice": INSERTED}, later(1))
+    await state.move_run("run-1", RunStatus.APPLYING, RunStatus.INTERRUPTED, later(1))
     assert not await state.adopt_run("run-1", "public.other", other, later(1))
 
 
@@ -118,6 +119,23 @@ async def test_a_run_left_by_a_dead_holder_is_interrupted_and_adopted(state: Sta
     assert run is not None
     assert (run.status, run.epoch, run.heartbeat_at) == (RunStatus.APPLYING, new, later(12))
     assert await state.intend("run-1", TABLE, new, ["bob"], later(13)) is None
+
+
+async def test_a_run_that_was_interrupted_announces_nothing_until_it_is_adopted(state: State) -> None:
+    epoch = await take(state)
+    await started(state, epoch)
+    await state.move_run("run-1", RunStatus.APPLYING, RunStatus.INTERRUPTED, later(1))
+    with pytest.raises(LeaseLost, match="not applying"):
+        await state.intend("run-1", TABLE, epoch, ["alice"], later(2))
+    assert await in_flight(state) == []
+
+
+async def test_a_new_holder_does_not_write_for_a_run_it_has_not_adopted(state: State) -> None:
+    await started(state, await take(state))
+    new = await take(state, holder="successor", at=later(11))
+    with pytest.raises(LeaseLost, match="not applying"):
+        await state.intend("run-1", TABLE, new, ["alice"], later(12))
+    assert await in_flight(state) == []
 
 
 async def test_our_own_run_is_not_silent(state: State) -> None:

@@ -11,7 +11,7 @@ down_revision = None
 
 APPEND_ONLY = ("audit", "snapshots", "attestations", "batches")
 REFUSE = "CREATE TRIGGER {name} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'append-only'); END"
-# INSERT OR REPLACE would delete the row before; with an aborting trigger it cannot.
+# INSERT OR REPLACE deletes without firing the trigger on DELETE, unless a pragma of the connection asks for it.
 NO_REPLACING = """
 CREATE TRIGGER audit_no_replacing BEFORE INSERT ON audit
 WHEN NEW.seq <= (SELECT max(seq) FROM audit) BEGIN SELECT RAISE(ABORT, 'append-only'); END
