@@ -16,12 +16,11 @@ from sidecar.checks.kinds import KINDS
 from sidecar.config.load import load
 from sidecar.config.settings import Config
 from sidecar.demo.credits import Credits, measure_credits
-from sidecar.demo.faults import FAULTS
+from sidecar.demo.faults import FAULTS, named_faults
 from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
 from sidecar.engine.cycle import Cycle
-from sidecar.errors import UsageError
 from sidecar.verbs.looking import look_line
 from sidecar.verbs.progress import Progress
 from sidecar.verbs.result import (
@@ -126,9 +125,7 @@ def _announce(options: Options, served: Stack, url: str) -> None:
 @contextlib.asynccontextmanager
 async def _prepared(options: Options) -> AsyncIterator[tuple[Stack, Config]]:
     """Start the stack, and write a configuration for it into its data directory."""
-    unknown = sorted(set(options.faults) - set(FAULTS))
-    if unknown:
-        raise UsageError(f"there is no fault {', '.join(unknown)}; see: sidecar demo --list-faults")
+    named_faults(options.faults)
     spec = StackSpec(
         users=options.users,
         orphans=options.orphans,

@@ -105,4 +105,4 @@ def test_more_orphans_than_users_is_a_usage_error(sidecar: Sidecar) -> None:
 def test_an_unknown_fault_is_a_usage_error_that_names_the_list(sidecar: Sidecar) -> None:
     ended = sidecar("demo", "--once", "--fault", "gremlins")
     assert (ended.code, ended.stdout) == (2, "")
-    assert "--list-faults" in ended.stderr
+    assert "there is no fault gremlins; there are anon_key" in ended.stderr
