@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Se
 
 from sidecar.checks.conditions import Condition, Errored, Failed, compile_condition, used_names
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.redirects import Request, redirected
+from sidecar.checks.redirects import Request, is_port, redirected
 from sidecar.domain.check import JSON, Check, Observation
 from sidecar.domain.reasons import BY_CAUSE, HttpReason
 from sidecar.errors import TargetUnreachable, Unreached
@@ -50,6 +50,8 @@ def _url(text: str) -> str:
         raise ValueError("is not a URL") from None  # the message would repeat the URL, which may hold a secret
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("must be an http or https URL, or a path of the backend such as /health")
+    if not is_port(url.port):
+        raise ValueError("has a port that does not exist")
     if url.userinfo:
         raise ValueError("must hold no user and password; send an Authorization header instead")
     return text

@@ -50,7 +50,12 @@ def _target(url: httpx.URL, answer: Answer) -> httpx.URL | None:
         target = url.join(location).copy_with(userinfo=b"", fragment=None)
     except (httpx.InvalidURL, ValueError):
         return None
-    return target if target.scheme in _PORTS and target.host else None
+    return target if target.scheme in _PORTS and target.host and is_port(target.port) else None
+
+
+def is_port(port: int | None) -> bool:
+    """Tell whether a URL's port can exist: httpx takes any number, and connecting there raises OverflowError."""
+    return port is None or 0 < port < 65_536
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -283,7 +283,7 @@ def _bypass(answer: Answer, tables: int) -> Bypass | None:
 
 
 def _quoted(identifier: str) -> str:
-    """Quote for `regclass` where PostgreSQL would otherwise fold the case. Identifiers hold no quotes: see the model."""
+    """Quote where PostgreSQL would otherwise fold the case; identifiers hold no quotes, as the model sees to."""
     return identifier if identifier == identifier.lower() else f'"{identifier}"'
 
 

@@ -1,0 +1,1 @@
+"""Looks from outside, against real HTTP."""
