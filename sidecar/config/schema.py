@@ -38,8 +38,8 @@ class SupabaseSection(Strict):
     """The watched project."""
 
     url: BaseURL
-    service_key: SecretText = Secret("")
-    anon_key: SecretText = Secret("")
+    service_key: SecretText = Field(default_factory=lambda: Secret(""))
+    anon_key: SecretText = Field(default_factory=lambda: Secret(""))
 
 
 def _no_database(value: object) -> None:

@@ -1,0 +1,65 @@
+"""The shipped files fit the real check kinds, and the reference names every key there is."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from sidecar.checks.kinds import KINDS
+from sidecar.config.json_schema import json_schema
+from sidecar.config.load import load
+from sidecar.config.rule_schema import RuleSection
+from sidecar.config.schema import CheckSection, NotificationSection, SidecarSection, TokenSection
+from sidecar.config.settings import Notice, Scope
+from tests.config.kinds import ENVIRON
+
+ROOT = Path(__file__).parent.parent.parent
+MODELS = {name: kind.model for name, kind in KINDS.items()}
+
+
+def documented(page: str) -> set[str]:
+    text = (ROOT / "docs" / "reference" / page).read_text()
+    return set(re.findall(r"^\| `([a-z_.]+)` \|", text, flags=re.MULTILINE))
+
+
+def leaves(model: type[pydantic.BaseModel], above: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            yield from leaves(kind, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
+def test_the_shipped_configuration_fits_the_real_check_kinds() -> None:
+    config = load(ROOT / "sidecar.yaml", MODELS, ENVIRON)
+    assert {check.kind for check in config.checks} == {"http", "service_key"}
+    assert [rule.guard.require_checks for rule in config.rules] == [("service-key",)] * len(config.rules)
+
+
+def test_the_reference_of_sidecar_yaml_names_every_key_and_no_other() -> None:
+    sections = {*leaves(SidecarSection), *leaves(CheckSection), *leaves(TokenSection), *leaves(NotificationSection)}
+    assert documented("configuration.md") == sections
+
+
+@pytest.mark.parametrize("word", [*Scope, *Notice])
+def test_the_reference_names_every_scope_and_event(word: str) -> None:
+    assert f"`{word}`" in (ROOT / "docs" / "reference" / "configuration.md").read_text()
+
+
+def test_the_reference_of_rules_names_every_key_and_no_other() -> None:
+    assert documented("rules.md") == set(leaves(RuleSection))
+
+
+def test_the_json_schema_has_a_shape_for_each_kind_and_every_reference_in_it_resolves() -> None:
+    schema = json_schema(MODELS)
+    shapes = {entry["$ref"] for entry in schema["properties"]["checks"]["items"]["anyOf"]}
+    assert shapes == {"#/$defs/check_http", "#/$defs/check_service_key"}
+    assert {"name", "every", "url", "expect"} <= set(schema["$defs"]["check_http"]["properties"])
+    assert schema["additionalProperties"] is False
+    references = set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))
+    assert references <= set(schema["$defs"])
+    assert "rule_file" in schema["$defs"]
