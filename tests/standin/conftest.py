@@ -1,6 +1,7 @@
 """The stand-in over the recorded schema. With SIDECAR_TEST_REST_URL set, a real PostgREST answers in its place."""
 
 import asyncio
+import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -75,22 +76,39 @@ async def _reload(url: str) -> str:
     return url
 
 
-@pytest_asyncio.fixture
-async def recorded_url(postgres_server: PostgresServer, recorded_template: str) -> str:
-    """The superuser's URL of a database freshly made from the recorded schema."""
+async def _fresh(server: PostgresServer, template: str) -> str:
     if REAL_REST_URL:
         return await _reload(os.environ["SIDECAR_TEST_DATABASE_URL"])
     name = f"test_{uuid.uuid4().hex}"
-    await postgres_server.create_database(name, template=recorded_template)
-    return postgres_server.url(name)
+    await server.create_database(name, template=template)
+    return server.url(name)
+
+
+@pytest_asyncio.fixture
+async def recorded_url(postgres_server: PostgresServer, recorded_template: str) -> str:
+    """The superuser's URL of a database freshly made from the recorded schema."""
+    return await _fresh(postgres_server, recorded_template)
+
+
+@contextlib.asynccontextmanager
+async def _serve(url: str) -> AsyncIterator[Project]:
+    keys = make_keys(SECRET, "demo", now=datetime.now(UTC))
+    async with (
+        standin(url, jwt_secret=SECRET, keys=keys, rest_url=REAL_REST_URL) as served,
+        httpx.AsyncClient(base_url=served.rest_url, timeout=20) as http,
+    ):
+        yield Project(served=served, keys=keys, database_url=url, http=http)
 
 
 @pytest_asyncio.fixture
 async def project(recorded_url: str) -> AsyncIterator[Project]:
     """A project of the test's own."""
-    keys = make_keys(SECRET, "demo", now=datetime.now(UTC))
-    async with (
-        standin(recorded_url, jwt_secret=SECRET, keys=keys, rest_url=REAL_REST_URL) as served,
-        httpx.AsyncClient(base_url=served.rest_url, timeout=20) as http,
-    ):
-        yield Project(served=served, keys=keys, database_url=recorded_url, http=http)
+    async with _serve(recorded_url) as served:
+        yield served
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def readable(postgres_server: PostgresServer, recorded_template: str) -> AsyncIterator[Project]:
+    """A project that a module's tests share, and so only read."""
+    async with _serve(await _fresh(postgres_server, recorded_template)) as served:
+        yield served
