@@ -99,7 +99,7 @@ def report(
     for detail in details:
         inside = _inside(detail)
         at = (*path, *inside)
-        if problems.is_blamed(document, at) or _follows(detail, inside, misspelt, document.at(*at)):
+        if _follows(detail, inside, misspelt, document.at(*at)):
             continue
         blame = problems.add_key if detail["loc"] and detail["loc"][-1] == "[key]" else problems.add
         blame(document, at, *_say(detail, hidden))

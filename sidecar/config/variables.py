@@ -48,7 +48,7 @@ class Expanded:
     """A document with its variables filled in. `foreign` maps a path to the values that came from outside."""
 
     document: Document
-    foreign: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
+    foreign: Mapping[Path, set[str]] = field(default_factory=dict)
 
     def under(self, path: Path) -> set[str]:
         """Return the values from outside at `path` and below."""
@@ -63,7 +63,7 @@ def expand(
     Expansion happens in texts after the YAML was parsed, so that no value can change the structure. A default stands
     in for a variable that is unset or empty. At the paths in `may_be_unset` an unset variable is empty.
     """
-    foreign: dict[Path, tuple[str, ...]] = {}
+    foreign: dict[Path, set[str]] = {}
 
     def fill(path: Path, text: str) -> str:
         def piece(match: re.Match[str]) -> str:
@@ -82,7 +82,7 @@ def expand(
             if _UNSTORABLE.search(value):
                 problems.add(document, path, f"the environment variable {name} is not text")
                 return ""
-            foreign[path] = (*foreign.get(path, ()), value)
+            foreign.setdefault(path, set()).add(value)
             return value
 
         return _PIECE.sub(piece, text)

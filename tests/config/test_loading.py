@@ -183,6 +183,35 @@ def test_a_secret_does_not_show_itself() -> None:
     assert "norTHIS" not in repr(config)
 
 
+def conditions(*texts: str) -> str:
+    """Return a check whose kind repeats its conditions in what it complains about."""
+    return f"    expect: {[f'{text} ==' for text in texts]}\n"
+
+
+def test_a_kind_cannot_show_the_value_of_a_variable() -> None:
+    found = refused(MINIMAL + conditions("${NONCE}"), {**ENVIRON, "NONCE": "nonceSHOWNnever"})
+    assert found == "sidecar.yaml:12:14: checks[1].expect[0]: '*** ==' is no condition"
+
+
+def test_a_kind_cannot_show_a_secret_that_was_copied_into_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sb_secret_fromAfile\n")
+    text = MINIMAL.replace("${SUPABASE_SERVICE_ROLE_KEY}", "file:key") + conditions("sb_secret_fromAfile")
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, {}, KINDS, ENVIRON, folder=tmp_path)
+    assert str(caught.value) == "sidecar.yaml:12:14: checks[1].expect[0]: '*** ==' is no condition"
+
+
+def test_a_kind_cannot_show_a_token_that_was_copied_into_its_keys(tmp_path: Path) -> None:
+    write_tokens(tmp_path, "r" * 16, "a" * 16)
+    found = refused_tokens(tmp_path, conditions("r" * 16) + TOKENS)
+    assert found == "sidecar.yaml:12:14: checks[1].expect[0]: '*** ==' is no condition"
+
+
+def test_a_secret_that_yaml_takes_for_the_handle_of_a_tag_is_not_shown() -> None:
+    found = refused(MINIMAL.replace("${SUPABASE_SERVICE_ROLE_KEY}", "!neverSHOWthis!x y"))
+    assert found == "sidecar.yaml:3:16: is not YAML: found undefined tag handle '…'"
+
+
 TOKENS = """\
 server:
   listen: 0.0.0.0:9877
