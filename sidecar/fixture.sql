@@ -40,6 +40,11 @@ $$;
 create or replace function public.sidecar_catalogue(target regclass, ledger regclass) returns jsonb
 language sql stable security invoker set search_path = '' as $$
   select jsonb_build_object(
+    -- Which database this is, whatever address leads to it: a restored copy is another one, a standby is the same.
+    'database', (
+      select pg_catalog.md5(system_identifier || '/' || pg_catalog.current_database())
+      from pg_catalog.pg_control_system()
+    ),
     'columns', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', a.attname,

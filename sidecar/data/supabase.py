@@ -47,7 +47,7 @@ class SupabaseData:
     """The user's data over PostgREST and Supabase Auth."""
 
     def __init__(self, rest: Rest, *, database: str, canary: Canary | None) -> None:
-        """Read through `rest`; `database` names the project for plans and baselines and holds no secret."""
+        """Read through `rest`; `database` names the project where the catalogue cannot; it holds no secret."""
         self._rest = rest
         self._database = database
         self._canary = canary
@@ -82,7 +82,8 @@ class SupabaseData:
         if (blind := await self._miss_canary()) is not None:
             return blind
         counts = Counts(ledger_rows=tally.ledger_rows, expected_rows=tally.expected_rows, subjects=subjects)
-        proof = ReadProof(horizon_at=until, database=self._database, counts=counts, catalogue=catalogue)
+        database = catalogue.database or self._database
+        proof = ReadProof(horizon_at=until, database=database, counts=counts, catalogue=catalogue)
         return Sighting(proof=proof, candidates=tally.candidates, young=young)
 
     async def _miss_canary(self) -> Unproven | None:
@@ -364,6 +365,7 @@ def _catalogue(document: Any) -> Catalogue:  # noqa: ANN401  # JSON from outside
             foreign_keys=tuple(document["foreign_keys"]),
             uniques=tuple(tuple(unique) for unique in document["uniques"]),
             ledger_writers=tuple(document["ledger_writers"]),
+            database=document["database"],
             fingerprint=hashlib.sha256(canonical(shape).encode()).hexdigest()[:32],
         )
     except (KeyError, TypeError) as error:

@@ -57,8 +57,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What the database says about the target and the ledger. `visible` is False where it could not be asked.
+    """What the database says about itself, the target and the ledger. `visible` is False where it could not be asked.
 
+    `database` tells one database from another, whatever address leads to it.
     `ledger_writers` names the end users' roles (anon, authenticated) with a write privilege or policy on the ledger.
     """
 
@@ -69,6 +70,7 @@ class Catalogue:
     uniques: tuple[tuple[str, ...], ...] = ()
     ledger_writers: tuple[str, ...] = ()
     fingerprint: str = ""
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
