@@ -151,7 +151,9 @@ def separate_forgeable(findings: Sequence[Finding], mode: Mode, *, typed: bool) 
     if mode is not Mode.AUTO and not typed:
         return tuple(findings)
     return tuple(
-        replace(finding, kind=FindingClass.LEDGER_FORGEABLE, values={}, origins={}) if finding.forgeable else finding
+        replace(finding, kind=FindingClass.LEDGER_FORGEABLE, values={}, origins={})
+        if finding.forgeable and finding.kind is FindingClass.REPAIRABLE
+        else finding
         for finding in findings
     )
 

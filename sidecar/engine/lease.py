@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sidecar.errors import LeaseLost
+from sidecar.errors import LeaseLost, StateUnavailable
 from sidecar.ports import Clock, State
 
 TTL_SECONDS = 10.0  # how long a dead holder blocks its successor
@@ -46,8 +46,10 @@ class Leases:
                     renewing = group.create_task(self._renew(name, epoch), name=f"renew {name}")
                     yield Lease(name=name, epoch=epoch)
                     renewing.cancel()
-            except* LeaseLost as lost:
-                raise lost.exceptions[0] from None
+            except BaseExceptionGroup as group:
+                # The group is only how the renewing is done: what ended the block comes out as itself.
+                ended = (group.subgroup(LeaseLost) or group).exceptions[0]
+                raise ended from ended.__cause__
             finally:
                 await asyncio.shield(self._state.release(name, epoch))
 
@@ -60,6 +62,13 @@ class Leases:
             await self._clock.sleep(0.25)
 
     async def _renew(self, name: str, epoch: int) -> None:
+        ends = self._clock.monotonic() + TTL_SECONDS
         while True:
             await self._clock.sleep(RENEW_SECONDS)
-            await self._state.renew(name, epoch, TTL_SECONDS, self._clock.now())
+            asked = self._clock.monotonic()
+            try:
+                await self._state.renew(name, epoch, TTL_SECONDS, self._clock.now())
+                ends = asked + TTL_SECONDS
+            except StateUnavailable as error:
+                if self._clock.monotonic() >= ends:
+                    raise LeaseLost(f"the lease on {name} could not be renewed in time") from error

@@ -14,6 +14,7 @@ from sidecar.domain.decide import (
     judge_read,
     mark_unconfirmed,
     oldest,
+    separate_forgeable,
 )
 from sidecar.domain.event import LookFinished
 from sidecar.domain.finding import DEFERRED, Finding, FindingClass, classify
@@ -121,8 +122,13 @@ class Looker:
         except SidecarError as error:
             return blindness_of(error)
 
-    async def examine(self, rule: Rule, sighting: Sighting, *, plan_id: str, looks: int) -> Seen | Unproven | Refuse:
-        """Read the facts of every candidate and judge them; values name `plan_id` where the rule marks its rows."""
+    async def examine(
+        self, rule: Rule, sighting: Sighting, *, plan_id: str, looks: int, typed: bool
+    ) -> Seen | Unproven | Refuse:
+        """Read the facts of every candidate and judge them; values name `plan_id` where the rule marks its rows.
+
+        `typed` says that a person typed `backfill`: nobody reads the rows one by one before they are written.
+        """
         started_at, started = self._clock.now(), self._clock.monotonic()
         keys = [*sighting.candidates, *sighting.young]
         try:
@@ -132,14 +138,12 @@ class Looker:
             self._tell_blind(rule, blind, started_at, started)
             return blind
         confirmations = await self._state.confirmations(rule.name)
-        seen = Seen(proof=sighting.proof, findings=mark_unconfirmed(rule, findings, confirmations), looks=looks)
-        await self._state.hold(
-            rule.name,
-            {f.key: str(f.kind) for f in seen.findings if str(f.kind) in seen.held and f.key},
-            "look",
-            self._clock.now(),
-            None,
-        )
+        judged = separate_forgeable(mark_unconfirmed(rule, findings, confirmations), rule.mode, typed=typed)
+        seen = Seen(proof=sighting.proof, findings=judged, looks=looks)
+        held = seen.held
+        if FindingClass.UNEXAMINED not in held:  # a mass that nobody read says nothing about the rows held so far
+            reasons = {finding.key: str(finding.kind) for finding in judged if finding.kind in held}
+            await self._state.hold(rule.name, reasons, "look", self._clock.now(), None)
         self._reporter.emit(
             LookFinished(
                 rule=rule.name,

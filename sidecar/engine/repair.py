@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from sidecar.domain.decide import GuardName, Nothing, Refuse, decide, separate_forgeable
+from sidecar.domain.decide import GuardName, Nothing, Refuse, decide
 from sidecar.domain.event import CycleFinished, PlanMade
 from sidecar.domain.look import Sighting, Unproven
 from sidecar.domain.plan import PlanStatus
@@ -61,7 +61,7 @@ class Repair:
         """Look and judge; plan nothing, write nothing."""
 
         async def work(_lease: Lease) -> Cycle:
-            seen = await self._look(rule, looks=1, plan_id="none")
+            seen = await self._look(rule, looks=1, plan_id="none", typed=False)
             return blind(rule, seen) if not isinstance(seen, Seen) else observed(rule, seen)
 
         return await self._in_lease(rule, work)
@@ -72,7 +72,7 @@ class Repair:
         async def work(_lease: Lease) -> Cycle:
             by_hand = replace(rule, mode=Mode.APPROVE) if rule.mode is Mode.AUTO else rule
             plan_id = self._new_id()
-            seen = await self._look(by_hand, looks=rule.detect.confirmations, plan_id=plan_id)
+            seen = await self._look(by_hand, looks=rule.detect.confirmations, plan_id=plan_id, typed=False)
             if not isinstance(seen, Seen):
                 return blind(rule, seen)
             return await self._decide(by_hand, seen, plan_id, actor=actor, typed=False, lease=None)
@@ -84,17 +84,16 @@ class Repair:
 
         async def work(_lease: Lease) -> Cycle:
             plan_id = self._new_id()
-            seen = await self._look(rule, looks=rule.detect.confirmations, plan_id=plan_id)
+            seen = await self._look(rule, looks=rule.detect.confirmations, plan_id=plan_id, typed=True)
             if not isinstance(seen, Seen):
                 return blind(rule, seen)
-            kept = replace(seen, findings=separate_forgeable(seen.findings, rule.mode, typed=True))
-            decision = decide(rule, kept.findings, await self._planner.situation(rule, kept, typed=True))
+            decision = decide(rule, seen.findings, await self._planner.situation(rule, seen, typed=True))
             if isinstance(decision, Refuse):
-                return refused(rule, decision, kept)
+                return refused(rule, decision, seen)
             if isinstance(decision, Nothing):
-                return Cycle(rule=rule.name, outcome=Outcome.NOTHING_TO_DO, seen=kept)
-            plan = self._planner.render(rule, kept, decision.rows, plan_id, "rehearsal")
-            return Cycle(rule=rule.name, outcome=Outcome.OBSERVED, seen=kept, plan=plan)
+                return Cycle(rule=rule.name, outcome=Outcome.NOTHING_TO_DO, seen=seen)
+            plan = self._planner.render(rule, seen, decision.rows, plan_id, "rehearsal")
+            return Cycle(rule=rule.name, outcome=Outcome.OBSERVED, seen=seen, plan=plan)
 
         return await self._in_lease(rule, work)
 
@@ -147,22 +146,21 @@ class Repair:
         if (resumed := await self._runner.resume(rule, sighting.proof, lease)) is not None:
             return resumed
         plan_id = self._new_id()
-        seen = await self._looker.examine(rule, sighting, plan_id=plan_id, looks=looks)
+        seen = await self._looker.examine(rule, sighting, plan_id=plan_id, looks=looks, typed=typed)
         if not isinstance(seen, Seen):
             return blind(rule, seen)
         return await self._decide(rule, seen, plan_id, actor=actor, typed=typed, lease=lease)
 
-    async def _look(self, rule: Rule, *, looks: int, plan_id: str) -> Seen | Unproven | Refuse:
+    async def _look(self, rule: Rule, *, looks: int, plan_id: str, typed: bool) -> Seen | Unproven | Refuse:
         sighting = await self._looker.sight(rule, looks=looks)
         if not isinstance(sighting, Sighting):
             return sighting
-        return await self._looker.examine(rule, sighting, plan_id=plan_id, looks=looks)
+        return await self._looker.examine(rule, sighting, plan_id=plan_id, looks=looks, typed=typed)
 
     async def _decide(
         self, rule: Rule, seen: Seen, plan_id: str, *, actor: str, typed: bool, lease: Lease | None
     ) -> Cycle:
         """Decide, and act on it. Without a lease a plan is only made, never run."""
-        seen = replace(seen, findings=separate_forgeable(seen.findings, rule.mode, typed=typed))
         decision = decide(rule, seen.findings, await self._planner.situation(rule, seen, typed=typed))
         match decision:
             case Nothing():

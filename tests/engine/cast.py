@@ -1,0 +1,137 @@
+"""A whole engine over the real SQLite memory and fakes of the world, and users to repair."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from sidecar.domain.check import Verdict
+from sidecar.domain.event import CycleFinished
+from sidecar.domain.look import Subject
+from sidecar.domain.rule import Mode, Rule
+from sidecar.domain.run import RowResult
+from sidecar.engine.apply import Applier
+from sidecar.engine.cycle import Cycle
+from sidecar.engine.lease import Leases
+from sidecar.engine.look import Looker
+from sidecar.engine.planning import Planner
+from sidecar.engine.repair import Repair
+from sidecar.engine.running import Runner
+from sidecar.engine.verify import Verifier
+from sidecar.engine.watch import Watch
+from sidecar.ports import Probe, State, StoredPlan
+from tests.domain.cast import CATALOGUE, DETECT, GUARD, a_check, chain, rule_with, subject
+from tests.fakes import FakeClock, FakeData, FakeProbe, RecordingReporter
+
+TABLE = "public.users"
+ROOMY = replace(GUARD, max_percent=Decimal(100))
+ONE_LOOK = replace(DETECT, confirmations=1)
+
+
+def auto(**changes: object) -> Rule:
+    """The rule as the demo runs it: automatic, one confirming look, caps that do not bind."""
+    rule = rule_with(mode=Mode.AUTO, guard=ROOMY, detect=ONE_LOOK)
+    return replace(rule, **changes)  # type: ignore[arg-type]  # the test names its own fields
+
+
+def approve(**changes: object) -> Rule:
+    return replace(auto(mode=Mode.APPROVE), **changes)  # type: ignore[arg-type]  # likewise
+
+
+def keys_of(count: int) -> list[str]:
+    return [f"user-{number:04}" for number in range(count)]
+
+
+def harm(data: FakeData, *keys: str) -> None:
+    """Give users 1200 credits, and no profile."""
+    for key in keys:
+        data.ledger_rows[key] = chain(1000, 200)
+        data.subjects[key] = known(key)
+
+
+def known(key: str) -> Subject:
+    return subject(key)
+
+
+@dataclass
+class Stage:
+    """One process: the engine, and the world that it shares with others on the same `data` and `state`."""
+
+    state: State
+    clock: FakeClock
+    data: FakeData
+    holder: str = "daemon"
+    probe: Probe = field(default_factory=FakeProbe)
+    is_stopping: Callable[[], bool] = lambda: False
+    reporter: RecordingReporter = field(default_factory=RecordingReporter)
+
+    def __post_init__(self) -> None:
+        numbers = itertools.count(1)
+
+        def new_id() -> str:
+            return f"{self.holder}-{next(numbers)}"
+
+        self.watch = Watch({"service_key": self.probe}, state=self.state, reporter=self.reporter, clock=self.clock)
+        self.looker = Looker(
+            checks={"service-key": a_check()},
+            watch=self.watch,
+            data=self.data,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+        )
+        self.applier = Applier(
+            looker=self.looker,
+            data=self.data,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+            stopping=self._asked_to_stop,
+        )
+        self.verifier = Verifier(data=self.data, state=self.state, reporter=self.reporter)
+        self.runner = Runner(
+            applier=self.applier,
+            verifier=self.verifier,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+            new_id=new_id,
+        )
+        self.leases = Leases(state=self.state, clock=self.clock, holder=self.holder)
+        self.repair = Repair(
+            looker=self.looker,
+            planner=Planner(state=self.state, reporter=self.reporter, clock=self.clock),
+            runner=self.runner,
+            leases=self.leases,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+            new_id=new_id,
+        )
+
+    def _asked_to_stop(self) -> bool:
+        return self.is_stopping()
+
+    def beside(self, holder: str, **changes: object) -> "Stage":
+        """Another process on the same world."""
+        return Stage(state=self.state, clock=self.clock, data=self.data, holder=holder, **changes)  # type: ignore[arg-type]  # the test names its own fields
+
+    async def rows(self, cycle: Cycle) -> Mapping[str, tuple[RowResult, str]]:
+        assert cycle.run_id is not None
+        stored = await self.state.rows(cycle.run_id)
+        assert not [row.key for row in stored if row.in_flight]
+        return {row.key: (row.settled.result, row.settled.reason) for row in stored}
+
+    async def newest_plan(self) -> StoredPlan:
+        return (await self.state.plans())[0]
+
+    def ended(self) -> list[str]:
+        return [str(event.outcome) for event in self.reporter.told(CycleFinished)]
+
+
+def a_world(clock: FakeClock) -> FakeData:
+    return FakeData(clock=clock, catalogue_seen=CATALOGUE)
+
+
+def blind_probe() -> FakeProbe:
+    return FakeProbe(Verdict.UNKNOWN, reason="rate_limited")
