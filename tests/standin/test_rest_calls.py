@@ -1,9 +1,12 @@
 """Calling functions beside the recorded samples, the canary fixture's probe above all."""
 
 import pytest
+import pytest_asyncio
 
 from sidecar.fixture import fixture_sql
 from tests.standin.conftest import Project
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROBE = """
 create function probe(t regclass[]) returns jsonb language sql stable set search_path = '' as $$
@@ -11,11 +14,31 @@ create function probe(t regclass[]) returns jsonb language sql stable set search
 revoke execute on function probe from public;
 grant execute on function probe to service_role
 """
+FUNCTIONS = """
+create function sums(numbers int[], factor int default 1) returns int language sql immutable
+  as 'select sum(n)::int * factor from unnest(numbers) n';
+create function words() returns setof text language sql stable as $$ select * from (values ('a'), ('b')) v $$;
+create function pair() returns table (one int, two text) language sql stable as $$ select 1, 'x' $$;
+create function outs(out one int, out two text) language sql stable as $$ select 1, 'x' $$;
+create function wraps(j jsonb) returns jsonb language sql stable as 'select j';
+create function many_words(variadic parts text[]) returns text language sql immutable
+  as $$ select string_agg(p, '+') from unnest(parts) p $$;
+create function hurried() returns void language sql set statement_timeout = '50ms' as 'select pg_sleep(5)';
+create function unsure(a int) returns int language sql stable as 'select 1';
+create function unsure(a text) returns int language sql stable as 'select 2';
+create function adds() returns int language sql as 'insert into locked values ((random() * 1e9)::int); select 1';
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def project(readable: Project) -> Project:
+    await readable.sql(PROBE)
+    await readable.sql(FUNCTIONS)
+    await readable.sql(fixture_sql("the-nonce"))
+    return readable
 
 
 async def test_the_fixture_s_probe_tells_what_binds_the_caller(project: Project) -> None:
-    await project.sql(fixture_sql("the-nonce"))
-
     answered = await project.ask("POST", "/rpc/sidecar_rls_probe", json={"t": ["public.users", "public.open_table"]})
 
     told = answered.json()
@@ -26,8 +49,6 @@ async def test_the_fixture_s_probe_tells_what_binds_the_caller(project: Project)
 
 
 async def test_names_of_tables_bind_to_regclass(project: Project) -> None:
-    await project.sql(PROBE)
-
     posted = await project.ask("POST", "/rpc/probe", json={"t": ["public.users", "public.open_table"]})
     got = await project.get("/rpc/probe?t={public.users}")
     unknown = await project.ask("POST", "/rpc/probe", json={"t": ["public.nope"]})
@@ -37,21 +58,6 @@ async def test_names_of_tables_bind_to_regclass(project: Project) -> None:
     assert got.json() == {"public.users": False}
     assert (unknown.status_code, unknown.json()["code"]) == (404, "42P01")
     assert (closed.status_code, closed.json()["code"]) == (401, "42501")
-
-
-FUNCTIONS = """
-create function sums(numbers int[], factor int default 1) returns int language sql immutable
-  as 'select sum(n)::int * factor from unnest(numbers) n';
-create function words() returns setof text language sql stable as $$ select * from (values ('a'), ('b')) v $$;
-create function pair() returns table (one int, two text) language sql stable as $$ select 1, 'x' $$;
-create function outs(out one int, out two text) language sql stable as $$ select 1, 'x' $$;
-create function wraps(j jsonb) returns jsonb language sql stable as 'select j';
-create function many_words(variadic parts text[]) returns text language sql immutable
-  as $$ select string_agg(p, '+') from unnest(parts) p $$;
-create function unsure(a int) returns int language sql stable as 'select 1';
-create function unsure(a text) returns int language sql stable as 'select 2';
-create function adds() returns int language sql as 'insert into locked values (77); select 1';
-"""
 
 
 @pytest.mark.parametrize(
@@ -80,8 +86,6 @@ create function adds() returns int language sql as 'insert into locked values (7
 async def test_functions_take_arguments_and_give_results_of_any_shape(
     project: Project, method: str, path: str, body: object, status: int, expected: object
 ) -> None:
-    await project.sql(FUNCTIONS)
-
     answered = await project.ask(method, path, json=body)
 
     assert (answered.status_code, answered.json()) == (status, expected)
@@ -101,18 +105,12 @@ async def test_functions_take_arguments_and_give_results_of_any_shape(
 async def test_a_call_that_does_not_fit_is_refused(
     project: Project, method: str, path: str, body: object, status: int, code: str
 ) -> None:
-    await project.sql(FUNCTIONS)
-
     answered = await project.ask(method, path, json=body)
 
     assert (answered.status_code, answered.json()["code"]) == (status, code)
 
 
 async def test_a_function_s_own_time_limit_comes_before_the_role_s(project: Project) -> None:
-    await project.sql(
-        "create function hurried() returns void language sql set statement_timeout = '50ms' as 'select pg_sleep(5)'"
-    )
-
     answered = await project.ask("POST", "/rpc/hurried", json={})
 
     assert (answered.status_code, answered.json()["code"]) == (500, "57014")
