@@ -93,7 +93,9 @@ async def test_the_user_of_the_incident_has_1200_proven_credits_and_no_profile(
 ) -> None:
     (row,) = [row for row in await candidates(connection) if row["key"] == INCIDENT_USER]
     assert row["email"] == "demo@velro.app"
-    assert proven(row) == Balance(amount=1200, origin=Origin.LEDGER)
+    balance = proven(row)
+    assert isinstance(balance, Balance)
+    assert (balance.amount, balance.origin) == (1200, Origin.LEDGER)
 
 
 async def test_profiles_agree_with_their_ledger(connection: psycopg.AsyncConnection) -> None:
