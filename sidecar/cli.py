@@ -313,7 +313,11 @@ def demo(
         runner.leave(demonstrate.list_faults())
     if stack_only:
         runner.leave(demonstrate.serve_stack(options, sql))
-    runner.leave(demonstrate.run_once(options, as_json=as_json) if once else demonstrate.run_daemon(options))
+    if once:
+        runner.leave(demonstrate.run_once(options, as_json=as_json))
+    from sidecar.daemon import serve
+
+    runner.leave(demonstrate.run_daemon(options, serve))
 
 
 def main() -> None:

@@ -6,10 +6,11 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
+from typing import TypeAlias
 
 from sidecar.app import open_app
 from sidecar.checks.kinds import KINDS
@@ -34,6 +35,7 @@ from sidecar.verbs.result import (
 )
 from sidecar.verbs.runner import Stop, complain, guarded, print_result
 
+Serve: TypeAlias = Callable[..., Awaitable[int]]  # sidecar.daemon.serve, which stands above the verbs
 PERCENT_PLACES = Decimal("0.001")
 
 
@@ -96,12 +98,10 @@ def run_once(options: Options, *, as_json: bool) -> int:
     return guarded(do)
 
 
-def run_daemon(options: Options) -> int:
+def run_daemon(options: Options, serve: Serve) -> int:
     """Run the daemon against the stack until stopped."""
 
     async def do() -> int:
-        from sidecar.daemon import serve  # noqa: PLC0415  # the web side is not needed by --once
-
         stop = Stop()
         with stop.on_signals():
             async with _prepared(options) as (served, config):

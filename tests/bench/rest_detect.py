@@ -5,13 +5,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.demo.stack import Stack, StackSpec, stack
-
 from sidecar.demo.shipped import shipped_files
+from sidecar.demo.stack import Stack, StackSpec, stack
 from tests.bench.result import Measured
 
 USERS, ORPHANS = 1_000_000, 10_000
@@ -87,7 +85,7 @@ async def _detect(served: Stack, folder: Path, orphans: int) -> Process:
     return done
 
 
-def _finish(command: Sequence[str], environment: dict[str, str]) -> Process:
+def _finish(command: list[str], environment: dict[str, str]) -> Process:
     """Run a process to its end and take its own resource usage."""
     read, write = os.pipe()
     started = time.monotonic()
