@@ -52,3 +52,4 @@ async def serving(app: ASGIApp, bound: socket.socket, *, drain_seconds: int = 2)
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         finally:
             server.should_exit = True
+            await asyncio.wait([task])  # also when the block failed: a cancelled uvicorn leaves its sockets open

@@ -111,7 +111,7 @@ def run_daemon(options: Options, serve: Serve) -> int:
 
 
 def _announce(options: Options, served: Stack, url: str) -> None:
-    caps = "the shipped guards" if options.shipped_guards else f"mode auto, every 10s, caps sized to {options.orphans}"
+    caps = "the shipped guards" if options.shipped_guards else f"mode auto, every 10s, caps sized to {options.orphans + 1} rows"
     complain(
         f"watching {served.seeded.users} users, {served.seeded.repairable} of them to be repaired",
         f"status page   {url}/",
@@ -140,7 +140,8 @@ async def _prepared(options: Options) -> AsyncIterator[tuple[Stack, Config]]:
 
 def _configure(options: Options, served: Stack) -> Config:
     folder = served.data_dir / "sidecar"
-    (folder / "rules").mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    (folder / "rules").mkdir(exist_ok=True, mode=0o700)
     main, rules = shipped_files()
     folder.joinpath("sidecar.yaml").write_text(_demo_config(main), encoding="utf-8")
     for name, text in rules.items():

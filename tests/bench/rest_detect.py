@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -85,23 +86,24 @@ async def _detect(served: Stack, folder: Path, orphans: int) -> Process:
     return done
 
 
+# A process starts with its parent's peak already on its account, so a small parent stands in between and reports.
+LAUNCHER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+
+
 def _finish(command: list[str], environment: dict[str, str]) -> Process:
-    """Run a process to its end and take its own resource usage."""
-    read, write = os.pipe()
+    """Run a process to its end, with its own peak memory."""
     started = time.monotonic()
-    pid = os.posix_spawn(
-        command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_CLOSE, read)]
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command], env=environment, capture_output=True, text=True, check=False
     )
-    os.close(write)
-    with os.fdopen(read, encoding="utf-8") as pipe:
-        output = pipe.read()
-    _, status, usage = os.wait4(pid, 0)
-    return Process(
-        code=os.waitstatus_to_exitcode(status),
-        seconds=time.monotonic() - started,
-        peak_mb=usage.ru_maxrss / 1024,
-        output=output,
-    )
+    seconds = time.monotonic() - started
+    peak_kb = int(done.stderr.splitlines()[-1])
+    return Process(code=done.returncode, seconds=seconds, peak_mb=peak_kb / 1024, output=done.stdout)
 
 
 def _say(line: str) -> None:
