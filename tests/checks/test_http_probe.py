@@ -208,7 +208,7 @@ async def test_configured_headers_stay_with_their_origin() -> None:
         far = await look_http(context(server.url), {"url": "/far", "headers": headers, "follow_redirects": True})
         near = await look_http(context(server.url), {"url": "/near", "headers": headers, "follow_redirects": True})
     assert (far.reason, near.reason) == ("ok", "ok")
-    assert [SECRET in repr(asked.headers) for asked in other.asked] == [False]
+    assert [{"authorization", "x-key"} & asked.headers.keys() for asked in other.asked] == [set()]
     assert [asked.headers["x-key"] for asked in server.asked] == [SECRET, SECRET, SECRET]
     assert SECRET not in repr((far, near))
 

@@ -14,7 +14,7 @@ from sidecar.domain.key_evidence import Bypass, Evidence, Step, TableSight
 from sidecar.domain.key_lint import KeyFamily, KeyLint, lint, project_ref
 from sidecar.domain.reasons import ServiceKeyReason
 from sidecar.domain.rule import Table
-from sidecar.domain.service_key import judge
+from sidecar.domain.service_key import _ok, judge
 from sidecar.errors import Unreached
 
 STATUSES = [200, 201, 204, 206, 300, 302, 400, 401, 402, 403, 404, 406, 416, 429, 500, 502, 503, 504, 520, 540, 544]
@@ -203,6 +203,31 @@ def test_no_read_with_an_unlisted_status_is_healthy(status: int) -> None:
         {"rpc": odd},
     ):
         assert judge(replace(HEALTHY, **changed)).reason.verdict is not Verdict.HEALTHY, changed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lint": replace(KNOWN, fault=ServiceKeyReason.KEY_EXPIRED)},
+        {"lint": replace(KNOWN, anon_fault="no anon key is configured")},
+        {"wire": None},
+        {"wire": replace(REFUSED, message="")},
+        {"anon_canary": None},
+        {"anon_canary": replace(NO_ROW, rows=1)},
+        {"anon_canary": DENIED, "tables": (replace(HEALTHY.tables[0], anon=DENIED),)},
+        {"service_canary": None},
+        {"service_canary": replace(ROW, rows=0)},
+        {"service_canary": replace(ROW, rows=2)},
+        {"service_canary": replace(ROW, matches=False)},
+        {"admin": None},
+        {"tables": ()},
+        {"bypass": None},
+        {"bypass": replace(AGREES, bypass=False)},
+    ],
+)
+def test_row_31_needs_every_claim_although_earlier_rows_already_catch_most(changed: dict[str, Any]) -> None:
+    assert _ok(HEALTHY) is not None
+    assert _ok(replace(HEALTHY, **changed)) is None
 
 
 def test_the_healthy_evidence_is_healthy() -> None:
