@@ -106,3 +106,11 @@ async def test_a_service_role_that_lost_its_bypass_sees_nothing_and_gets_no_erro
         await project.sql("drop owned by weak_service; drop role weak_service")
 
     assert (answered.status_code, answered.json(), answered.headers["content-range"]) == (200, [], "*/0")
+
+
+async def test_the_authenticator_needs_no_right_of_its_own_on_the_schema(project: Project) -> None:
+    await project.sql("revoke usage on schema public from public")
+
+    answered = await project.get("/users?select=id")
+
+    assert (answered.status_code, len(answered.json())) == (200, 2)

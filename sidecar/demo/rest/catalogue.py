@@ -16,8 +16,9 @@ Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
 _TABLES = """
 select c.relname::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
        coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-                case when a.attidentity <> '' then pg_catalog.format('nextval(%%L)', pg_catalog.pg_get_serial_sequence(
-                     pg_catalog.format('%%I.%%I', n.nspname, c.relname), a.attname)) end),
+                (select pg_catalog.format('nextval(%%L)', i.objid::pg_catalog.regclass) from pg_catalog.pg_depend i
+                 where i.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and i.refobjid = a.attrelid
+                   and i.refobjsubid = a.attnum and i.deptype = 'i' and a.attidentity <> '')),
        coalesce(array_position(k.conkey, a.attnum), 0)
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# RFC 9110, 7.6.1: these speak about one connection. Host is httpx's own, and the length follows the body.
+# RFC 9110, 7.6.1: these speak about one connection. Host is httpx's own, and our server dates its answers itself.
 _PER_CONNECTION = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection", "host"}
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection", "host", "date"}
 )
 
 
