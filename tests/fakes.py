@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -120,7 +121,7 @@ class After:
     error: BaseException
 
 
-Step: TypeAlias = BaseException | After | Callable[[], None] | None
+Step: TypeAlias = BaseException | After | Callable[[], object] | None
 Row: TypeAlias = dict[str, Value]
 
 
@@ -239,8 +240,8 @@ class FakeData:
             return step.error
         if isinstance(step, BaseException):
             raise step
-        if step is not None:
-            step()
+        if step is not None and inspect.isawaitable(happening := step()):
+            await happening
         return None
 
     def spend(self, key: str, amount: int) -> None:

@@ -22,7 +22,15 @@ from sidecar.domain.rule import Rule, Value
 from sidecar.domain.run import RowResult, Run, Settled
 from sidecar.engine.lease import Lease
 from sidecar.engine.look import Looker, judge_facts
-from sidecar.errors import AccessDenied, RateLimited, StateUnavailable, TransientError, WriteRejected
+from sidecar.errors import (
+    AccessDenied,
+    AnswerMalformed,
+    RateLimited,
+    SchemaMismatch,
+    StateUnavailable,
+    TransientError,
+    WriteRejected,
+)
 from sidecar.ports import Clock, Data, Reporter, State
 
 BATCH_ROWS = 100
@@ -37,6 +45,7 @@ class Halted:
     why: str
     frozen: bool = False
     drained: bool = False
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +96,9 @@ class Applier:
                 done += len(batch)
         except StateUnavailable:
             raise
-        except (TransientError, AccessDenied) as error:
-            return Halted(why=f"lost sight: {error}")
+        except (TransientError, AccessDenied, AnswerMalformed, SchemaMismatch) as error:
+            wait_seconds = error.retry_after_seconds if isinstance(error, RateLimited) else None
+            return Halted(why=f"lost sight: {error}", retry_after_seconds=wait_seconds)
         return None
 
     async def account_in_flight(self, work: Work) -> None:
@@ -147,7 +157,7 @@ class Applier:
                 stale[row.key] = whose_row(work, present)
             elif finding.kind is not FindingClass.REPAIRABLE:
                 stale[row.key] = Settled(result=RowResult.QUARANTINED, reason=str(finding.kind))
-            elif finding.evidence != row.evidence or dict(finding.values) != dict(row.values):
+            elif (finding.evidence, finding.values, finding.origins) != (row.evidence, row.values, row.origins):
                 stale[row.key] = Settled(result=RowResult.RACED, reason="evidence_moved")
         return stale
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sidecar.domain.decide import (
     GuardName,
@@ -41,7 +41,8 @@ class Planner:
         trusted = await self._state.trusted(rule.name)
         if trusted is None:  # the first sight of this rule is the one later ones are compared with
             await self._state.trust(rule.name, digest, "sidecar", self._clock.now())
-        situation = await self._bounds(rule, seen.proof, typed=typed, trusted=trusted in (None, digest))
+        known = trusted in (None, digest)
+        situation = await bounds(self._state, rule, seen.proof, self._clock.now(), typed=typed, trusted=known)
         rows = sum(finding.kind is FindingClass.REPAIRABLE for finding in seen.findings)
         cap = min(rule.guard.max_rows, percent_cap(rule.guard.max_percent, situation.subjects))
         day = (situation.rows_today + rows) / rule.guard.max_rows_per_day
@@ -49,17 +50,6 @@ class Planner:
         self._reporter.emit(CapMeasured(rule=rule.name, window="day", ratio=day))
         self._reporter.emit(FreezeRead(rule=rule.name, frozen=situation.frozen is not None))
         return situation
-
-    async def _bounds(self, rule: Rule, proof: ReadProof, *, typed: bool, trusted: bool) -> Situation:
-        since = self._clock.now() - timedelta(hours=24)
-        return Situation(
-            catalogue=proof.catalogue,
-            subjects=proof.counts.subjects,
-            rows_today=await self._state.rows_since(str(rule.detect.expects.table), since),
-            frozen=await self._state.frozen(rule.name),
-            trusted=trusted,
-            typed=typed,
-        )
 
     def render(self, rule: Rule, seen: Seen, rows: Sequence[Finding], plan_id: str, author: str) -> Plan:
         """Write the decided rows down as a plan."""
@@ -99,7 +89,7 @@ class Planner:
                 limit="approved",
                 hint=f"see: sidecar runs; or approve it: sidecar approve {stored.plan.id}",
             )
-        situation = await self._bounds(rule, proof, typed=False, trusted=True)
+        situation = await bounds(self._state, rule, proof, self._clock.now(), typed=False, trusted=True)
         return (
             judge_plan(stored.plan, rule, proof, self._clock.now())
             or (observes() if rule.mode is Mode.OBSERVE else None)
@@ -107,6 +97,18 @@ class Planner:
             or judge_schema(replace(rule, mode=Mode.APPROVE), situation)
             or judge_amount(rule, len(stored.plan.rows), situation)
         )
+
+
+async def bounds(state: State, rule: Rule, proof: ReadProof, now: datetime, *, typed: bool, trusted: bool) -> Situation:
+    """Read what bounds a repair of this rule now."""
+    return Situation(
+        catalogue=proof.catalogue,
+        subjects=proof.counts.subjects,
+        rows_today=await state.rows_since(str(rule.detect.expects.table), now - timedelta(hours=24)),
+        frozen=await state.frozen(rule.name),
+        trusted=trusted,
+        typed=typed,
+    )
 
 
 def observes() -> Refuse:

@@ -1,11 +1,12 @@
 """Carry a run from its plan to its outcome, and take up runs that a dead or drained holder left."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from sidecar.domain.decide import GuardName, Refuse, judge_freeze, judge_plan
+from sidecar.domain.decide import GuardName, Refuse, judge_amount, judge_freeze, judge_plan
 from sidecar.domain.event import RunStarted
 from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
@@ -13,12 +14,12 @@ from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
 from sidecar.engine.apply import Applier, Halted, Work
 from sidecar.engine.cycle import Cycle, blind, refused
-from sidecar.engine.lease import Lease
+from sidecar.engine.lease import TTL_SECONDS, Lease
 from sidecar.engine.look import Seen, blindness_of
-from sidecar.engine.planning import observes
+from sidecar.engine.planning import bounds, observes
 from sidecar.engine.trust import trust_digest
 from sidecar.engine.verify import Verified, Verifier
-from sidecar.errors import SidecarError
+from sidecar.errors import LeaseLost, SidecarError
 from sidecar.ports import Clock, Reporter, State
 
 
@@ -78,8 +79,8 @@ class Runner:
         if stored is None:
             message = f"run {run.id} has no plan"
             raise SidecarError(message)
-        barred = observes() if rule.mode is Mode.OBSERVE else judge_freeze(await self._state.frozen(rule.name))
-        if barred is not None:
+        stale = judge_plan(stored.plan, rule, proof, self._clock.now())
+        if (barred := await self._judge_rest(rule, proof, run, is_stale=stale is not None)) is not None:
             return refused(rule, barred, run_id=run.id)
         if not await self._state.adopt_run(run.id, lease.name, lease.epoch, self._clock.now()):
             return None
@@ -87,8 +88,16 @@ class Runner:
         self._reporter.emit(
             RunStarted(rule=rule.name, run_id=run.id, plan_id=run.plan_id, rows=len(stored.plan.rows), resumed=True)
         )
-        stale = judge_plan(stored.plan, rule, proof, self._clock.now())
         return await self._carry_on(work, None) if stale is None else await self._abandon(work, stale)
+
+    async def _judge_rest(self, rule: Rule, proof: ReadProof, run: Run, *, is_stale: bool) -> Refuse | None:
+        """Put what is left of a run before the guards again. Nothing more is written of a stale one: no cap bars it."""
+        if rule.mode is Mode.OBSERVE:
+            return observes()
+        situation = await bounds(self._state, rule, proof, self._clock.now(), typed=False, trusted=True)
+        rows = await self._state.rows(run.id)
+        left = 0 if is_stale else sum(r.settled.result is RowResult.PLANNED and not r.in_flight for r in rows)
+        return judge_freeze(situation.frozen) or (judge_amount(rule, left, situation) if left else None)
 
     async def _abandon(self, work: Work, why: Refuse) -> Cycle:
         """End a run whose plan no longer holds, after saying what happened to every row of it."""
@@ -98,6 +107,7 @@ class Runner:
             why_blind = blindness_of(error)
             await self._move(work, RunStatus.INTERRUPTED, detail="could not read back its rows")
             return blind(work.rule, why_blind, run_id=work.run.id)
+        await self._hold_back(work)
         await self._move(work, RunStatus.FINISHED, outcome=Outcome.ABANDONED, detail=f"{why.guard}: {why.value}")
         return await self._told(work, Outcome.ABANDONED, None, None, f"{why.guard}: {why.value}")
 
@@ -106,7 +116,7 @@ class Runner:
         try:
             halted = await self._applier.apply(work)
         except asyncio.CancelledError:  # out of time to drain: leave word, so that nobody has to wait for a silence
-            await asyncio.shield(self._move(work, RunStatus.INTERRUPTED, detail="cancelled"))
+            await asyncio.shield(self._leave_word(work))
             raise
         if halted is not None:
             return await self._halt(work, seen, halted)
@@ -121,7 +131,7 @@ class Runner:
         await self._hold_back(work)
         results = await self._results(work)
         outcome = outcome_of(results, verified=verified.holds)
-        if verified.holds:
+        if verified.holds and verified.rows:
             digest = trust_digest(work.rule, work.proof.catalogue)
             await self._state.trust(work.rule.name, digest, work.run.actor, self._clock.now())
         await self._move(work, RunStatus.FINISHED, outcome=outcome)
@@ -131,14 +141,23 @@ class Runner:
         await self._move(work, RunStatus.INTERRUPTED, detail=halted.why)
         outcome = Outcome.CANCELLED if halted.drained else Outcome.UNKNOWN
         cycle = await self._told(work, outcome, seen, None, halted.why)
+        cycle = replace(cycle, retry_after_seconds=halted.retry_after_seconds)
         if not halted.frozen:
             return cycle
         return replace(cycle, outcome=Outcome.REFUSED, refusal=judge_freeze(halted.why))
 
     async def _move(self, work: Work, after: RunStatus, *, outcome: Outcome | None = None, detail: str = "") -> None:
-        """Move the run from where we hold it. We hold its lease: nobody else may have moved it."""
+        """Move the run from where we hold it. Raises: LeaseLost when somebody else has moved it."""
         before = work.run.status if work.run.status is not RunStatus.INTERRUPTED else RunStatus.APPLYING
-        await self._state.move_run(work.run.id, before, after, self._clock.now(), outcome=outcome, detail=detail)
+        now = self._clock.now()
+        if not await self._state.move_run(work.run.id, before, after, now, outcome=outcome, detail=detail):
+            raise LeaseLost(f"run {work.run.id} is not {before} any more")
+
+    async def _leave_word(self, work: Work) -> None:
+        """Mark the run as interrupted, unless the lease is lost: then it is another's to mark."""
+        with contextlib.suppress(SidecarError):  # whatever it is, the cancellation goes on
+            await self._state.renew(work.lease.name, work.lease.epoch, TTL_SECONDS, self._clock.now())
+            await self._move(work, RunStatus.INTERRUPTED, detail="cancelled")
 
     async def _hold_back(self, work: Work) -> None:
         """Keep rows that the database refused out of the next plans for a day."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import CycleFinished
 from sidecar.domain.look import Subject
+from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import RowResult
 from sidecar.engine.apply import Applier
@@ -121,6 +122,18 @@ class Stage:
         stored = await self.state.rows(cycle.run_id)
         assert not [row.key for row in stored if row.in_flight]
         return {row.key: (row.settled.result, row.settled.reason) for row in stored}
+
+    async def approve_newest(self, actor: str = "olga") -> StoredPlan:
+        plan_id = (await self.newest_plan()).plan.id
+        moved = await self.state.move_plan(plan_id, PlanStatus.WAITING, PlanStatus.APPROVED, actor, self.clock.now())
+        assert moved
+        stored = await self.state.plan(plan_id)
+        assert stored is not None
+        return stored
+
+    async def apply_newest(self, rule: Rule) -> Cycle:
+        """Approve the newest plan as a person, and apply it."""
+        return await self.repair.apply(rule, await self.approve_newest(), "olga")
 
     async def newest_plan(self) -> StoredPlan:
         return (await self.state.plans())[0]
