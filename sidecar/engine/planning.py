@@ -38,18 +38,22 @@ class Planner:
     async def situation(self, rule: Rule, seen: Seen, *, typed: bool) -> Situation:
         """Gather what a decision rests on, and tell how much of each cap would be used."""
         digest = trust_digest(rule, seen.proof.catalogue)
-        trusted = await self._state.trusted(rule.name)
-        if trusted is None:  # the first sight of this rule is the one later ones are compared with
-            await self._state.trust(rule.name, digest, "sidecar", self._clock.now())
-        known = trusted in (None, digest)
+        known = await self._state.trusted(rule.name) in (None, digest)
         situation = await bounds(self._state, rule, seen.proof, self._clock.now(), typed=typed, trusted=known)
-        rows = sum(finding.kind is FindingClass.REPAIRABLE for finding in seen.findings)
+        counted = (FindingClass.REPAIRABLE, FindingClass.UNEXAMINED)
+        rows = sum(finding.kind in counted for finding in seen.findings)
         cap = min(rule.guard.max_rows, percent_cap(rule.guard.max_percent, situation.subjects))
         day = (situation.rows_today + rows) / rule.guard.max_rows_per_day
         self._reporter.emit(CapMeasured(rule=rule.name, window="run", ratio=rows / cap))
         self._reporter.emit(CapMeasured(rule=rule.name, window="day", ratio=day))
         self._reporter.emit(FreezeRead(rule=rule.name, frozen=situation.frozen is not None))
         return situation
+
+    async def meet(self, rule: Rule, seen: Seen) -> None:
+        """Take the first sight of a rule as the one that later ones are compared with."""
+        if await self._state.trusted(rule.name) is None:
+            digest = trust_digest(rule, seen.proof.catalogue)
+            await self._state.trust(rule.name, digest, "sidecar", self._clock.now())
 
     def render(self, rule: Rule, seen: Seen, rows: Sequence[Finding], plan_id: str, author: str) -> Plan:
         """Write the decided rows down as a plan."""
@@ -73,7 +77,7 @@ class Planner:
     async def wait_for_person(self, rule: Rule, plan: Plan, seen: Seen, actor: str) -> Cycle:
         """Store the plan for a person, unless one with the same rows waits already."""
         for stored in await self._state.plans(rule.name, PlanStatus.WAITING):
-            if _same_rows(stored.plan, plan) and stored.plan.expires_at > self._clock.now():
+            if _same_rows(rule, stored.plan, plan) and stored.plan.expires_at > self._clock.now():
                 return Cycle(rule=rule.name, outcome=Outcome.PLANNED, seen=seen, plan=stored.plan)
         await self._state.save_plan(plan, PlanStatus.WAITING, actor)
         self._reporter.emit(PlanMade(rule=rule.name, plan_id=plan.id, rows=len(plan.rows), waiting=True))
@@ -116,9 +120,15 @@ def observes() -> Refuse:
     return Refuse(guard=GuardName.MODE, value="observe", limit="approve or auto", hint="the rule only watches")
 
 
-def _same_rows(one: Plan, other: Plan) -> bool:
-    """Compare what two plans would do; their ids and times differ."""
+def _same_rows(rule: Rule, one: Plan, other: Plan) -> bool:
+    """Compare what two plans would do; their ids and times differ, and so does the mark in their rows."""
     bound = (one.rule_digest, one.schema_fingerprint, one.database)
     if bound != (other.rule_digest, other.schema_fingerprint, other.database):
         return False
-    return {row.key: row.evidence for row in one.rows} == {row.key: row.evidence for row in other.rows}
+    return _deeds(rule, one) == _deeds(rule, other)
+
+
+def _deeds(rule: Rule, plan: Plan) -> list[tuple[str, str, object, object]]:
+    mark = rule.plan_marker[0] if rule.plan_marker else None
+    rows = sorted(plan.rows, key=lambda row: row.key)
+    return [(r.key, r.evidence, r.origins, {c: v for c, v in r.values.items() if c != mark}) for r in rows]

@@ -161,6 +161,7 @@ class Repair:
         self, rule: Rule, seen: Seen, plan_id: str, *, actor: str, typed: bool, lease: Lease | None
     ) -> Cycle:
         """Decide, and act on it. Without a lease a plan is only made, never run."""
+        await self._planner.meet(rule, seen)
         decision = decide(rule, seen.findings, await self._planner.situation(rule, seen, typed=typed))
         match decision:
             case Nothing():
