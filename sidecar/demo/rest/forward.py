@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 # RFC 9110, 7.6.1: these speak about one connection. Host is httpx's own, and our server dates its answers itself.
 _PER_CONNECTION = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection", "host", "date"}
+    {"connection", "keep-alive", "trailer", "transfer-encoding", "upgrade", "proxy-connection", "host", "date"}
 )
 
 
