@@ -188,15 +188,16 @@ class Applier:
 
     async def _try_insert(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Mapping[str, Value]]:
         """Insert, and insert again where no answer came: a key that exists by then is passed over."""
-        for attempt in range(1, TRIES_PER_INSERT + 1):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return (await self._data.insert(work.rule, rows)).rows
             except TransientError as error:
                 asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
-                if attempt == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
+                if tries == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
                     raise
-                await self._clock.sleep(asked if asked is not None else 0.5 * 2**attempt)
-        raise AssertionError  # the loop returns or raises
+                await self._clock.sleep(asked if asked is not None else 0.5 * 2**tries)
 
 
 def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:

@@ -17,6 +17,7 @@ from sidecar.errors import (
     RateLimited,
     SchemaMismatch,
     SidecarError,
+    StateUnavailable,
     TargetUnreachable,
     Unreached,
 )
@@ -166,6 +167,15 @@ async def test_sight_lost_in_the_middle_of_a_run_stops_it_where_it_is_and_it_is_
     assert (again.run_id, again.outcome) == (cycle.run_id, Outcome.REPAIRED)
     assert await stage.rows(again) == dict.fromkeys(keys, INSERTED)
     assert sorted(stage.data.inserted) == keys
+
+
+async def test_memory_that_fails_in_the_middle_of_a_run_is_not_taken_for_blindness(stage: Stage) -> None:
+    harm(stage.data, "alice")
+    stage.data.script["facts"].extend([None, StateUnavailable("disk full")])
+    with pytest.raises(StateUnavailable):
+        await stage.repair.tick(auto())
+
+    assert (await stage.repair.tick(auto())).outcome is Outcome.REPAIRED
 
 
 async def test_a_row_that_a_trigger_swallowed_is_not_taken_for_inserted(stage: Stage) -> None:
