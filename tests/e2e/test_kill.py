@@ -1,5 +1,6 @@
 """kill -9 at random moments of a backfill, started again each time: no row twice, none missed, all accounted for."""
 
+import asyncio
 import json
 import os
 import random
@@ -11,12 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sidecar.demo.stack import Stack, StackSpec, stack
 
 from sidecar.demo.shipped import shipped_files
+from sidecar.demo.stack import Stack, StackSpec, stack
 from tests.e2e.conftest import command
 
-ORPHANS = 5_000
 RULE = "credits_without_profile"
 
 
@@ -29,41 +29,44 @@ class Tally:
     unbroken_seconds: float = 0.0
 
 
+@pytest.mark.timeout(580)
 async def test_a_backfill_killed_at_random_moments_ends_as_an_unbroken_one(shared_tmp: Path) -> None:
-    await _trials(shared_tmp, kills=5)
+    await _trials(shared_tmp, kills=5, orphans=1_000)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(5400)
 async def test_a_backfill_killed_a_hundred_times_ends_as_an_unbroken_one(shared_tmp: Path) -> None:
-    await _trials(shared_tmp, kills=100)
+    await _trials(shared_tmp, kills=100, orphans=5_000)
 
 
-async def _trials(folder: Path, *, kills: int) -> None:
+async def _trials(folder: Path, *, kills: int, orphans: int) -> None:
     seed = random.randrange(2**32)
     print(f"kill trials drawn from seed {seed}")
     moments = random.Random(seed)
-    spec = StackSpec(users=ORPHANS * 2, orphans=ORPHANS, seed=7, faults=(), data_dir=None)
+    spec = StackSpec(users=orphans * 2, orphans=orphans, seed=7, faults=(), data_dir=None)
     tally = Tally()
     async with stack(spec) as served:
         started = time.monotonic()
         unbroken = await _unbroken(served, folder / "unbroken")
         tally.unbroken_seconds = time.monotonic() - started
+        assert len(unbroken) == orphans + 1
         while tally.kills < kills:
             await _forget(served)
             state = folder / f"trial{tally.trials}"
-            _trial(served, state, moments, tally, kills)
+            await asyncio.to_thread(_trial, served, state, moments, tally, kills)
             assert await _restored(served) == unbroken
             _account(state, rows=len(unbroken))
-    print(f"{tally.kills} kills in {tally.trials} trials of {ORPHANS + 1} rows: 0 twice, 0 missed")
+    print(
+        f"{tally.kills} kills in {tally.trials} trials of {ORPHANS + 1} rows: 0 twice, 0 missed; unbroken {tally.unbroken_seconds:.0f} s"
+    )
 
 
 async def _unbroken(served: Stack, folder: Path) -> list[tuple[object, ...]]:
     process = _start(served, folder)
-    output, errors = process.communicate(timeout=110)
+    output, errors = await asyncio.to_thread(process.communicate, timeout=300)
     assert process.returncode == 0, output + errors
     restored = await _restored(served)
-    assert len(restored) == ORPHANS + 1
     return restored
 
 
@@ -73,7 +76,7 @@ def _trial(served: Stack, folder: Path, moments: random.Random, tally: Tally, ki
     for _ in range(200):
         process = _start(served, folder)
         try:
-            wait_seconds = moments.uniform(0.2, tally.unbroken_seconds) if tally.kills < kills else 110
+            wait_seconds = moments.uniform(0.2, tally.unbroken_seconds) if tally.kills < kills else 300
             output, errors = process.communicate(timeout=wait_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -110,7 +113,7 @@ def _configured(folder: Path) -> Path:
     if not path.exists():
         (folder / "rules").mkdir(parents=True)
         main, rules = shipped_files()
-        text = rules[f"{RULE}.yaml"].replace("max_rows: 500", f"max_rows: {ORPHANS + 1}")
+        text = rules[f"{RULE}.yaml"].replace("max_rows: 500", "max_rows: 100000")
         text = text.replace("max_percent: 0.5", "max_percent: 100").replace("per_day: 5000", "per_day: 100000")
         (folder / "rules" / f"{RULE}.yaml").write_text(text)
         path.write_text(main.replace("./var/", f"{folder}/"))
