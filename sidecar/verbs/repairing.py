@@ -11,11 +11,12 @@ from sidecar.app import App
 from sidecar.domain.plan import Plan, PlanStatus, from_text, to_text
 from sidecar.domain.rule import Amount
 from sidecar.domain.run import Outcome
-from sidecar.errors import PlanInvalid, UsageError
+from sidecar.errors import AccessDenied, PlanInvalid, UsageError
 from sidecar.ports import StoredPlan
 from sidecar.verbs.result import Exit, Result, code_of_repair, cycle_document, cycle_lines
 
 ROWS_SHOWN = 20
+MAGNITUDE_AT_MOST = 18  # powers of ten of a person's number; PostgreSQL's bigint ends there
 
 
 async def plan(app: App, rule: str, actor: str, out: Path | None) -> Result:
@@ -30,11 +31,14 @@ async def plan(app: App, rule: str, actor: str, out: Path | None) -> Result:
 
 
 def write_plan(path: Path, made: Plan) -> None:
-    """Write a plan file with mode 0600: it holds e-mails and balances."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(to_text(made))
+    """Write a plan file with mode 0600: it holds e-mails and balances. Raises: UsageError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(to_text(made))
+    except OSError as error:
+        raise UsageError(f"plan {made.id} waits, but {path} cannot be written: {error.strerror}") from error
 
 
 async def find_plan(app: App, name: str) -> StoredPlan:
@@ -53,8 +57,14 @@ async def find_plan(app: App, name: str) -> StoredPlan:
 
 
 def _read_file(name: str) -> str | None:
+    """Return the text of a plan file, None where `name` names no file. Raises: PlanInvalid, UsageError."""
     path = Path(name)
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except OSError as error:
+        raise UsageError(f"the plan file cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PlanInvalid("not a plan: not UTF-8 text") from error
 
 
 async def show(app: App, name: str) -> Result:
@@ -89,6 +99,8 @@ async def judge(app: App, name: str, actor: str, verdict: PlanStatus) -> Result:
     """Approve or reject a waiting plan."""
     stored = await find_plan(app, name)
     made = stored.plan
+    if verdict is PlanStatus.APPROVED and app.config.server.tokens and actor == made.author:
+        raise AccessDenied(f"plan {made.id} was made by {actor}: another token than its author's must approve it")
     if verdict is PlanStatus.APPROVED and made.expires_at <= app.clock.now():
         raise PlanInvalid(f"plan {made.id} expired at {made.expires_at:%Y-%m-%d %H:%M} UTC; make a new one")
     if not await app.state.move_plan(made.id, PlanStatus.WAITING, verdict, actor, app.clock.now()):
@@ -149,7 +161,8 @@ def _amount(text: str) -> Amount:
         amount = Decimal(text)
     except InvalidOperation as error:
         raise UsageError(f"--credits must be a number, not {text!r}") from error
-    if not amount.is_finite() or amount < 0:
+    # An exponent beyond that is no balance, and as an int it would fill the memory.
+    if not amount.is_finite() or amount < 0 or abs(amount.adjusted()) > MAGNITUDE_AT_MOST:
         raise UsageError(f"--credits must be a finite number of 0 or more, not {text!r}")
     return int(amount) if amount == amount.to_integral_value() else amount
 

@@ -1,30 +1,20 @@
 """How these tests run the command line."""
 
-import json
+import contextlib
 import os
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from sidecar.demo.stack import Stack, StackSpec, stack
+from tests.e2e.cast import Detour, Ended, Project, command, entered, remember, restore
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A process that ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Any:  # noqa: ANN401  # JSON
-        return json.loads(self.stdout)
-
+__all__ = ["Ended", "Sidecar", "command"]
 
 Sidecar: TypeAlias = Callable[..., Ended]
 
@@ -56,6 +46,51 @@ def shared_tmp() -> Iterator[Path]:
         yield path
 
 
-def command(words: Sequence[str]) -> list[str]:
-    """Return the command line of a verb in a process of its own."""
-    return [sys.executable, "-W", "error", "-m", "sidecar", *words]
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """A loop in a thread of its own, so that tests may wait for processes without holding up what these talk to."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def served(portal: BlockingPortal) -> Iterator[Stack]:
+    """One stack for a module: 300 users, 13 of them to be repaired."""
+    with entered(portal, stack(StackSpec(users=300, orphans=12, seed=7))) as served:
+        remember(served.database_url)
+        yield served
+
+
+@pytest.fixture(scope="module")
+def detour(portal: BlockingPortal, served: Stack) -> Iterator[Detour]:
+    """What tests can bend between Sidecar and the module's stack."""
+    detour = Detour()
+    with entered(portal, detour.serving(served.supabase_url)):
+        yield detour
+
+
+@pytest.fixture
+def project(served: Stack, tmp_path: Path) -> Iterator[Project]:
+    """A Sidecar straight beside the stack, which is as it was at the start."""
+    with _project(tmp_path, served, served.supabase_url) as project:
+        yield project
+
+
+@pytest.fixture
+def bent(served: Stack, detour: Detour, tmp_path: Path) -> Iterator[Project]:
+    """A Sidecar that talks to the stack through the detour."""
+    try:
+        with _project(tmp_path, served, detour.url) as project:
+            yield project
+    finally:
+        detour.bend = None
+
+
+@contextlib.contextmanager
+def _project(folder: Path, served: Stack, url: str) -> Iterator[Project]:
+    restore(served.database_url)
+    project = Project(folder, served, url)
+    try:
+        yield project
+    finally:
+        project.close()
