@@ -66,8 +66,7 @@ async def _unbroken(served: Stack, folder: Path) -> list[tuple[object, ...]]:
     process = _start(served, folder)
     output, errors = await asyncio.to_thread(process.communicate, timeout=300)
     assert process.returncode == 0, output + errors
-    restored = await _restored(served)
-    return restored
+    return await _restored(served)
 
 
 def _trial(served: Stack, folder: Path, moments: random.Random, tally: Tally, kills: int) -> None:
