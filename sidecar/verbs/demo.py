@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from sidecar.config.load import load
 from sidecar.config.settings import Config
 from sidecar.demo.credits import Credits, measure_credits
 from sidecar.demo.faults import FAULTS, named_faults
+from sidecar.demo.seed import INCIDENT_USER
 from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
@@ -111,13 +113,18 @@ def run_daemon(options: Options, serve: Serve) -> int:
 
 
 def _announce(options: Options, served: Stack, url: str) -> None:
-    caps = "the shipped guards" if options.shipped_guards else f"mode auto, every 10s, caps sized to {options.orphans + 1} rows"
+    caps = (
+        "the shipped guards"
+        if options.shipped_guards
+        else f"mode auto, every 10s, caps sized to {options.orphans + 1} rows"
+    )
     complain(
         f"watching {served.seeded.users} users, {served.seeded.repairable} of them to be repaired",
         f"status page   {url}/",
         f"metrics       {url}/metrics",
         f"backend       {served.backend_url}/health",
         f"rules         a copy of the shipped ones with {caps}",
+        f"look closer   . {served.data_dir}/sidecar/env && .venv/bin/sidecar explain {INCIDENT_USER}",
         "stop with Ctrl-C",
     )
 
@@ -147,11 +154,17 @@ def _configure(options: Options, served: Stack) -> Config:
     for name, text in rules.items():
         ours = text if options.shipped_guards else _demo_guards(text, options)
         (folder / "rules" / name).write_text(_demo_mode(ours), encoding="utf-8")
-    return load(
-        folder / "sidecar.yaml",
-        {name: kind.model for name, kind in KINDS.items()},
-        _environment(served, folder),
-    )
+    environment = _environment(served, folder)
+    _write_environment(folder, environment)
+    return load(folder / "sidecar.yaml", {name: kind.model for name, kind in KINDS.items()}, environment)
+
+
+def _write_environment(folder: Path, environment: Mapping[str, str]) -> None:
+    """Let another shell use the same configuration; the file holds keys, so only its owner may read it."""
+    exported = {**environment, "SIDECAR_CONFIG": str(folder / "sidecar.yaml")}
+    path = folder / "env"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in exported.items()))
 
 
 def _environment(served: Stack, folder: Path) -> Mapping[str, str]:

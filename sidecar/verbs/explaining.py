@@ -1,6 +1,7 @@
 """The verb explain: one user's story, each piece with where it was read."""
 
 from sidecar.app import App
+from sidecar.data.account import read_account
 from sidecar.domain.credits import Balance, NoBalance, prove_balance
 from sidecar.domain.finding import classify, horizon
 from sidecar.domain.look import Facts
@@ -16,7 +17,7 @@ async def explain(app: App, user_id: str) -> Result:
     key = user_id_of(user_id)
     if not app.config.rules:
         raise UsageError("no rule is configured, so there is no table to look into")
-    lines = [f"user {key}"]
+    lines = [f"user {key}", f"  account              {await _account(app, key)}"]
     stories: list[dict[str, object]] = []
     code = Exit.CLEAN
     for rule in app.config.rules:
@@ -32,6 +33,19 @@ async def explain(app: App, user_id: str) -> Result:
         lines += _told(rule, facts, story)
         stories.append(story)
     return Result(document={"user_id": key, "rules": stories}, lines=lines, code=code)
+
+
+async def _account(app: App, key: str) -> str:
+    supabase = app.config.supabase
+    try:
+        account = await read_account(supabase.url, supabase.service_key.reveal(), key)
+    except SidecarError as error:
+        return f"could not be read: {error}"
+    if account is None:
+        return "none: Supabase Auth answers 404"
+    last = f"{account.last_sign_in_at:%Y-%m-%d %H:%M} UTC" if account.last_sign_in_at else "never"
+    confirmed = "confirmed" if account.confirmed_at else "not confirmed"
+    return f"signs in by {', '.join(account.providers) or 'no provider known'}, {confirmed}, last signed in {last}"
 
 
 async def _story(app: App, rule: Rule, facts: Facts) -> dict[str, object]:

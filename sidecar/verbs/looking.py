@@ -30,7 +30,7 @@ async def check(app: App, names: Sequence[str]) -> Result:
 def look_line(look: Observation) -> str:
     """Tell a person what one look saw."""
     took_ms = look.duration_seconds * 1000
-    return f"{look.verdict:<9}  {look.check:<24} {look.reason:<24} {took_ms:7.0f} ms  {look.detail}".rstrip()
+    return f"{look.verdict:<9}  {look.check:<28} {look.reason:<24} {took_ms:7.0f} ms  {look.detail}".rstrip()
 
 
 async def detect(app: App, names: Sequence[str], *, accept_change: str | None) -> Result:
