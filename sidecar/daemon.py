@@ -32,7 +32,7 @@ from sidecar.telemetry.logging import configure_logging
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.notifications import Notifications
 from sidecar.telemetry.tracing import open_tracing
-from sidecar.verbs.runner import Stop, guarded, load_config
+from sidecar.verbs.runner import Stop, complain, guarded, load_config
 from sidecar.web.app import web_app
 from sidecar.web.pages import CheckRow, RuleRow, RunRow, StatusView
 
@@ -46,7 +46,8 @@ def run_daemon(config_path: Path) -> int:
 
     async def do() -> int:
         config = load_config(config_path)
-        stop = Stop()
+        # Where a machine reads, every line on stderr is JSON; the log says there that it stops.
+        stop = Stop(complain if sys.stderr.isatty() else lambda _: None)
         with stop.on_signals():
             return await serve(config, stop, announce=lambda _: None)
 
@@ -92,6 +93,7 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     async with contextlib.AsyncExitStack() as opened:
+        at_last = opened.enter_context(contextlib.ExitStack())  # what else is closed may still have something to log
         tracing = await opened.enter_async_context(
             open_tracing(config.telemetry.otlp, service_name=config.telemetry.service_name)
         )
@@ -99,7 +101,7 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
         log = configure_logging(
             sys.stderr, config.telemetry.log_level, terminal=sys.stderr.isatty(), trace_ids=tracing.ids
         )
-        opened.callback(log.close)
+        at_last.callback(log.close)
         notifications = Notifications(
             config.notifications,
             clock=SystemClock(),
@@ -117,7 +119,7 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
                 notifications.close()
                 await asyncio.wait([delivering], timeout=NOTIFY_SECONDS)
                 delivering.cancel()
-        reporter.emit(LifecycleChanged(phase="stopped"))
+        at_last.callback(reporter.emit, LifecycleChanged(phase="stopped"))
 
 
 @contextlib.asynccontextmanager

@@ -55,7 +55,10 @@ def guarded(do: Callable[[], Awaitable[int]]) -> int:
     """Run to the end, turning our errors into one line on stderr and an exit code."""
 
     async def awaited() -> int:
-        return await do()
+        try:
+            return await do()
+        except BaseExceptionGroup as group:
+            raise _bare(group) from None
 
     try:
         return asyncio.run(awaited())
@@ -75,12 +78,20 @@ def guarded(do: Callable[[], Awaitable[int]]) -> int:
         return Exit.INTERRUPTED
 
 
+def _bare(error: BaseException) -> BaseException:
+    """Take a lone error out of the task groups that it came through on its way."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        [error] = error.exceptions
+    return error
+
+
 class Stop:
     """A wish to stop: the first signal asks for a checkpoint, the second ends the process at once."""
 
-    def __init__(self) -> None:
-        """Nothing is asked yet."""
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        """Nothing is asked yet. `tell` is told that the first signal was heard; stderr when it is left out."""
         self.event = asyncio.Event()
+        self._tell = tell or complain
 
     def asked(self) -> bool:
         """Say whether somebody asked to stop."""
@@ -93,7 +104,7 @@ class Stop:
     def _heard(self) -> None:
         if self.event.is_set():
             os._exit(Exit.INTERRUPTED)
-        complain("stopping after this batch; once more to stop at once")
+        self._tell("stopping after this batch; once more to stop at once")
         self.event.set()
 
 

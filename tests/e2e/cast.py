@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import httpx
 import psycopg
 from anyio.from_thread import BlockingPortal
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typer.testing import CliRunner
 
@@ -117,7 +117,8 @@ class Detour:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._onward is not None
         bent = await self.bend(Request(scope)) if self.bend is not None and scope["type"] == "http" else None
-        await (bent or self._onward)(scope, receive, send)
+        with contextlib.suppress(ClientDisconnect):  # processes are killed here
+            await (bent or self._onward)(scope, receive, send)
 
 
 class Gate:
