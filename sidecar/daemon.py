@@ -19,7 +19,7 @@ from sidecar.checks.kinds import KINDS
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
 from sidecar.domain.check import Check, CheckState
-from sidecar.domain.event import Event, LifecycleChanged, LookFinished
+from sidecar.domain.event import Event, LifecycleChanged, LookFinished, TickPostponed
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome
@@ -173,13 +173,15 @@ def _cycle(app: App, rule: Rule, ticker: Ticker) -> Work:
         cycle = await app.repair.tick(rule)
         took_seconds = app.clock.monotonic() - started
         blind = min(blind + 1, BLIND_TICKS_AT_MOST) if cycle.outcome is Outcome.UNKNOWN else 0
-        rests = (
-            cycle.retry_after_seconds or 0.0,
-            took_seconds / SHARE_OF_TIME if cycle.run_id is None else 0.0,
-            rule.every_seconds * blind,
-        )
-        if max(rests) > rule.every_seconds:
-            ticker.not_before("rule", rule.name, max(rests))
+        rests = {
+            "asked": cycle.retry_after_seconds or 0.0,
+            "cost": took_seconds / SHARE_OF_TIME if cycle.run_id is None else 0.0,
+            "blind": rule.every_seconds * blind,
+        }
+        cause = max(rests, key=lambda cause: rests[cause])
+        if rests[cause] > rule.every_seconds:
+            app.reporter.emit(TickPostponed(rule=rule.name, cause=cause, rest_seconds=round(rests[cause], 3)))
+            ticker.not_before("rule", rule.name, rests[cause])
 
     return work
 

@@ -132,6 +132,15 @@ class FreezeRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TickPostponed:
+    """A rule rests longer than its interval. `cause`: asked (Retry-After), cost (its looks are dear) or blind."""
+
+    rule: str
+    cause: str
+    rest_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LifecycleChanged:
     """The daemon changed phase: started, stopping, drained, stopped. `detail` is one short sentence."""
 
@@ -160,6 +169,7 @@ Event: TypeAlias = (
     | VerifyFailed
     | CycleFinished
     | FreezeRead
+    | TickPostponed
     | LifecycleChanged
     | FaultCaught
 )

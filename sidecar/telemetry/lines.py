@@ -21,6 +21,7 @@ from sidecar.domain.event import (
     PlanMade,
     RunStarted,
     TickMissed,
+    TickPostponed,
     TickStarted,
     VerifyFailed,
 )
@@ -91,6 +92,12 @@ CATALOGUE: Final = (
         "A rule's cycle ended, with or without a run; `guard` and what follows it say why it was refused.",
     ),
     Kind("freeze.read", (DEBUG, WARNING), ("rule", "frozen"), "Whether a rule is frozen."),
+    Kind(
+        "tick.postponed",
+        (INFO,),
+        ("rule", "cause", "rest_seconds"),
+        "A rule rests longer than its interval: asked to (Retry-After), because looks are dear (cost), or while blind.",
+    ),
     Kind("lifecycle.changed", (INFO,), ("phase", "detail"), "The daemon started, is stopping, has drained or stopped."),
     Kind("fault.caught", (ERROR,), ("where", "error_type", "detail"), "Something of ours broke and was contained."),
     Kind(
@@ -210,6 +217,7 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     VerifyFailed: _plain("verification.failed", ERROR, "rule", "run_id", "invariant", "rows"),
     CycleFinished: _cycle_finished,
     FreezeRead: _freeze_read,
+    TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),
     FaultCaught: _plain("fault.caught", ERROR, "where", "error_type", "detail"),
 }

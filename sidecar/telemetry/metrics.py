@@ -23,6 +23,7 @@ from sidecar.domain.event import (
     PlanMade,
     RunStarted,
     TickMissed,
+    TickPostponed,
     TickStarted,
     VerifyFailed,
 )
@@ -80,6 +81,7 @@ class Metrics:
                 FreezeRead: self._freeze_read,
                 FaultCaught: self._fault_caught,
                 PlanMade: _say_nothing,
+                TickPostponed: _say_nothing,
                 LifecycleChanged: _say_nothing,
             }
         )

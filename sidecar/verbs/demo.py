@@ -24,6 +24,7 @@ from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
 from sidecar.engine.cycle import Cycle
+from sidecar.serving import listen
 from sidecar.verbs.looking import look_line
 from sidecar.verbs.progress import Progress
 from sidecar.verbs.result import (
@@ -38,6 +39,7 @@ from sidecar.verbs.result import (
 from sidecar.verbs.runner import Stop, complain, guarded, print_result
 
 Serve: TypeAlias = Callable[..., Awaitable[int]]  # sidecar.daemon.serve, which stands above the verbs
+DEMO_PORT = 9877  # where the shipped configuration listens
 PERCENT_PLACES = Decimal("0.001")
 
 
@@ -199,7 +201,17 @@ rules:
 def _demo_config(text: str) -> str:
     """Add a check with a known balance to the shipped file, and keep the state beside the data."""
     text = _replaced(text, r"\nrules:\n", _VALUE_CHECK)
+    if not _is_free(DEMO_PORT):  # a second demo, or a Sidecar that is at work here
+        text = _replaced(text, f"listen: 127.0.0.1:{DEMO_PORT}", "listen: 127.0.0.1:0")
     return _replaced(text, r"sqlite:///\./var/sidecar\.db", "${DEMO_STATE_URL}")
+
+
+def _is_free(port: int) -> bool:
+    try:
+        listen("127.0.0.1", port).close()
+    except OSError:
+        return False
+    return True
 
 
 def _demo_mode(text: str) -> str:

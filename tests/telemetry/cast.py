@@ -19,6 +19,7 @@ from sidecar.domain.event import (
     PlanMade,
     RunStarted,
     TickMissed,
+    TickPostponed,
     TickStarted,
     VerifyFailed,
 )
@@ -206,6 +207,7 @@ def one_of_each() -> tuple[Event, ...]:
         VerifyFailed(rule=RULE, run_id="r1", invariant="row_missing", rows=1),
         ended(Outcome.REFUSED, run_id=None, refusal=a_refusal()),
         FreezeRead(rule=RULE, frozen=True),
+        TickPostponed(rule=RULE, cause="cost", rest_seconds=40.0),
         LifecycleChanged(phase="started", detail="version 0.1.0"),
         FaultCaught(where="check backend", error_type="KeyError", detail="watch.py:40 in look"),
     )
