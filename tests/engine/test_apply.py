@@ -224,7 +224,8 @@ async def test_evidence_that_moved_since_the_plan_leaves_the_row_alone(stage: St
 
 async def test_a_value_that_moved_since_the_plan_leaves_the_row_alone(stage: Stage) -> None:
     harm(stage.data, "alice")
-    renamed = subject("alice", fields={"id": "alice", "email": "new@example.org"})
+    fields = {**subject("alice").fields, "email": "new@example.org"}
+    renamed = subject("alice", fields=fields)
     at_the_second_reading(stage, lambda: stage.data.subjects.update(alice=renamed))
     cycle = await stage.repair.tick(auto())
 

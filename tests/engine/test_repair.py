@@ -130,7 +130,8 @@ async def test_a_waiting_plan_that_would_do_something_else_by_now_is_made_anew(s
     elif what == "evidence":
         stage.data.spend("alice", 1)
     elif what == "value":
-        stage.data.subjects["alice"] = subject("alice", fields={"id": "alice", "email": "new@example.org"})
+        moved = {**subject("alice").fields, "email": "new@example.org"}
+        stage.data.subjects["alice"] = subject("alice", fields=moved)
     elif what == "rule":
         rule = approve(digest="rule-digest-2")
     else:
@@ -270,6 +271,12 @@ async def test_without_a_visible_catalogue_auto_refuses_and_approve_names_what_w
     await stage.repair.tick(approve())
     plan = (await stage.newest_plan()).plan
     assert plan.not_visible == ("triggers", "foreign keys", "defaults", "ledger privileges")
+    assert plan.rows[0].origins["credits_balance"] == "balance:ledger, forgeable"
+    typed = await stage.repair.backfill(approve(), "olga")
+    assert guard_of(typed) is GuardName.LEDGER_FORGEABLE
+    assert typed.refusal is not None
+    assert "somebody not visible from here" in typed.refusal.value
+    await nothing_was_written(stage)
 
 
 async def test_a_trigger_that_nobody_reviewed_refuses(stage: Stage) -> None:
@@ -399,6 +406,7 @@ async def test_an_approved_plan_is_put_before_every_guard_again(stage: Stage, wh
 
     assert guard_of(cycle) is expected
     assert (stage.data.inserted == []) == (expected is not None)
+    assert (await stage.state.runs() == []) == (expected is not None)
 
 
 async def test_a_plan_made_on_another_database_is_stale(stage: Stage) -> None:

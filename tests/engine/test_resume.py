@@ -52,9 +52,11 @@ async def test_rows_written_by_a_process_that_died_before_settling_them_are_coun
     dead = await only_run(stage)
     assert [row.in_flight for row in await stage.state.rows(dead.id)] == [True] * 3
     second = stage.beside("second")
+    stage.data.calls.clear()
     cycle = await second.repair.tick(auto())
 
     assert (cycle.outcome, cycle.run_id) == (Outcome.REPAIRED, dead.id)
+    assert [name for name, _ in stage.data.calls] == ["sight", "read_rows", "read_rows", "ledger"]
     assert await second.rows(cycle) == dict.fromkeys(keys, INSERTED)
     assert stage.data.inserted == keys
     assert cycle.verified is not None
