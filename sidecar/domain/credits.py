@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby, permutations
 from typing import TypeAlias
@@ -11,6 +11,7 @@ from sidecar.domain.rule import Amount, Origin
 
 OrderValue: TypeAlias = datetime | int | str
 Step: TypeAlias = tuple[Amount, Amount]  # an amount and the balance after it
+DATE_RESOLUTION = timedelta(seconds=1)  # a snapshot bears the time of an HTTP `Date`, which is cut to the second
 READINGS_TRIED_AT_MOST = 6  # rows tied in time; more of them (over 720 orders) count as ambiguous unread
 
 
@@ -61,21 +62,33 @@ class Balance:
 
 
 def prove_balance(
-    order: Sequence[Origin], anchors: Sequence[Anchor], ledger: Sequence[LedgerRow]
+    order: Sequence[Origin], anchors: Sequence[Anchor], ledger: Sequence[LedgerRow], *, margin: timedelta
 ) -> Balance | NoBalance:
     """Return the balance from the first origin in `order` that has evidence, or why none is proven.
 
     An anchor counts from its instant on: later ledger rows must go on from it in one unbroken chain. Where the
     first origin that has evidence is contradicted, lower ones are not asked: conflict is for a person.
-    Shape: `anchors` and `ledger` belong to one subject, in any order.
+    `margin` is how much older than a snapshot a row may look that the snapshot did not see: `created_at` is when its
+    transaction began, and clocks differ. Shape: `anchors` and `ledger` belong to one subject, in any order.
     """
     for origin in order:
         if origin is Origin.LEDGER and ledger:
             return _settle(_follow(0, ledger), origin, rests_on_ledger=True)
-        anchor = max((a for a in anchors if a.origin is origin), key=lambda a: a.at, default=None)
-        if anchor is not None:
-            return _go_on_from(anchor, ledger)
+        anchor = _latest(anchors, origin)
+        if anchor is None:
+            continue
+        found = _go_on_from(anchor, ledger, margin)
+        newer = _latest([a for a in anchors if a.at > anchor.at - DATE_RESOLUTION], Origin.SNAPSHOT)
+        if newer is not None and newer is not anchor and isinstance(found, Balance):
+            seen_since = _go_on_from(newer, ledger, margin)
+            if not isinstance(seen_since, Balance) or seen_since.amount != found.amount:
+                return NoBalance.EVIDENCE_CONTRADICTED  # what a person said then is not what Sidecar saw later
+        return found
     return NoBalance.NO_EVIDENCE
+
+
+def _latest(anchors: Sequence[Anchor], origin: Origin) -> Anchor | None:
+    return max((anchor for anchor in anchors if anchor.origin is origin), key=lambda anchor: anchor.at, default=None)
 
 
 def _settle(found: Amount | NoBalance, origin: Origin, *, rests_on_ledger: bool) -> Balance | NoBalance:
@@ -86,15 +99,28 @@ def _settle(found: Amount | NoBalance, origin: Origin, *, rests_on_ledger: bool)
     return Balance(amount=found, origin=origin, rests_on_ledger=rests_on_ledger)
 
 
-def _go_on_from(anchor: Anchor, ledger: Sequence[LedgerRow]) -> Balance | NoBalance:
+def _go_on_from(anchor: Anchor, ledger: Sequence[LedgerRow], margin: timedelta) -> Balance | NoBalance:
     """Follow the rows younger than the anchor. A row without an instant cannot be placed, so it contradicts."""
-    if any(row.created_at is None for row in ledger):
+    if any(row.created_at is None for row in ledger) or _may_have_missed(anchor, ledger, margin):
         return NoBalance.EVIDENCE_CONTRADICTED
     later = [row for row in ledger if row.created_at is not None and row.created_at > anchor.at]
     found = _follow(anchor.balance, later)
     if isinstance(found, NoBalance):
         return NoBalance.EVIDENCE_CONTRADICTED
     return _settle(found, anchor.origin, rests_on_ledger=bool(later))
+
+
+def _may_have_missed(anchor: Anchor, ledger: Sequence[LedgerRow], margin: timedelta) -> bool:
+    """Say whether a movement just before a snapshot may have been under way, unseen, while the snapshot was taken.
+
+    It was seen when the last movement before the snapshot ends exactly where the snapshot stands.
+    """
+    before = [row for row in ledger if row.created_at is not None and row.created_at <= anchor.at]
+    close = any(row.created_at is not None and row.created_at > anchor.at - margin for row in before)
+    if anchor.origin is not Origin.SNAPSHOT or not close:
+        return False
+    last = max(_instants(row) for row in before)
+    return all(row.balance_after != anchor.balance for row in before if _instants(row) == last)
 
 
 def _follow(opening: Amount, ledger: Sequence[LedgerRow]) -> Amount | NoBalance:

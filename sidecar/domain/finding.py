@@ -118,7 +118,7 @@ def _balance(rule: Rule, facts: Facts) -> Balance | NoBalance:
     source = rule.repair.values[rule.balance_column]
     if not isinstance(source, FromBalance):  # the loader admits nothing else for money
         return NoBalance.NO_EVIDENCE
-    return prove_balance(source.order, facts.anchors, facts.ledger)
+    return prove_balance(source.order, facts.anchors, facts.ledger, margin=rule.detect.min_age)
 
 
 def _render(

@@ -75,12 +75,17 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadProof:
-    """A read that was proven whole up to `horizon_at` (server time minus the rule's minimum age)."""
+    """A read that was proven whole up to `horizon_at` (server time minus the rule's minimum age).
+
+    `read_at` is the server's time just before the first row was read; without it, nobody knows how long a balance
+    that this read confirmed has been the balance.
+    """
 
     horizon_at: datetime
     database: str
     counts: Counts
     catalogue: Catalogue
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
@@ -90,6 +91,11 @@ class Detect:
     min_age_seconds: float
     confirmations: int
     max_change_percent: Decimal
+
+    @property
+    def min_age(self) -> timedelta:
+        """How old evidence must be before it is judged."""
+        return timedelta(seconds=self.min_age_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

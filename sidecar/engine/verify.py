@@ -55,12 +55,14 @@ class Verifier:
         keys = [row.key for row in written]
         present = await self._data.read_rows(work.rule, keys)
         proven = await self._proven(work.rule, keys)
+        money = work.rule.balance_column
         wrong: dict[str, tuple[str, Amount]] = {}
         for stored in written:
             row, found = rows[stored.key], present.get(stored.key)
             invariant = _broken(work.rule, row, found, proven.get(stored.key), stored.settled.reason)
             if invariant is not None:
-                wrong[stored.key] = (invariant, _amount(found, work.rule) - _amount(row.values, work.rule))
+                due = proven.get(stored.key, _amount(row.values.get(money)))
+                wrong[stored.key] = (invariant, _amount((found or {}).get(money)) - due)
         return wrong
 
     async def _proven(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Amount]:
@@ -70,7 +72,10 @@ class Verifier:
             return {}
         anchors = await self._state.anchors(str(rule.detect.expects.table), keys)
         ledger = await self._data.ledger(rule, keys)
-        judged = {key: prove_balance(source.order, anchors.get(key, ()), ledger.get(key, ())) for key in keys}
+        judged = {
+            key: prove_balance(source.order, anchors.get(key, ()), ledger.get(key, ()), margin=rule.detect.min_age)
+            for key in keys
+        }
         return {key: balance.amount for key, balance in judged.items() if isinstance(balance, Balance)}
 
 
@@ -82,11 +87,11 @@ def _broken(
     if reason.startswith("altered:"):
         return "value_differs"
     balance = found.get(rule.balance_column)
-    if same(row.values[rule.balance_column], balance):
+    if proven is not None and same(proven, balance):
         return None
-    return None if proven is not None and same(proven, balance) else "value_differs"
+    # The row still holds what was written, and the evidence says otherwise by now: a movement came in between.
+    return "ledger_changed" if same(row.values[rule.balance_column], balance) else "value_differs"
 
 
-def _amount(values: Mapping[str, Value] | None, rule: Rule) -> Amount:
-    value = (values or {}).get(rule.balance_column)
+def _amount(value: Value) -> Amount:
     return value if isinstance(value, int | Decimal) and not isinstance(value, bool) else 0

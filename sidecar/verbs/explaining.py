@@ -92,7 +92,7 @@ def _balance(rule: Rule, facts: Facts) -> dict[str, str]:
     source = rule.repair.values[rule.balance_column]
     if not isinstance(source, FromBalance):
         return {"unproven": str(NoBalance.NO_EVIDENCE)}
-    proven = prove_balance(source.order, facts.anchors, facts.ledger)
+    proven = prove_balance(source.order, facts.anchors, facts.ledger, margin=rule.detect.min_age)
     if isinstance(proven, Balance):
         return {"credits": str(proven.amount), "origin": str(proven.origin)}
     return {"unproven": str(proven)}

@@ -29,11 +29,6 @@ async def whole_second(world: World) -> None:
     await world.sql("select pg_sleep(1.1)")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="credits._go_on_from drops every row not younger than the snapshot, and created_at is when the"
-    " purchase's transaction began, not when it became visible: 1200 is restored where 1700 is owned",
-)
 async def test_a_purchase_that_commits_while_a_look_reads_is_not_forgotten(world: World) -> None:
     await world.user(ALICE)
     await world.profile(ALICE, 1200)
@@ -50,11 +45,6 @@ async def test_a_purchase_that_commits_while_a_look_reads_is_not_forgotten(world
     assert (await world.balances()).get(ALICE) in (None, 1700)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="verify._broken is content when the row still holds the plan's number, and never asks whether the"
-    " evidence has moved on: 500 credits are lost with outcome repaired and drift 0",
-)
 async def test_a_purchase_between_reading_and_writing_fails_the_verification(world: World) -> None:
     await world.user(ALICE)
 
@@ -68,11 +58,6 @@ async def test_a_purchase_between_reading_and_writing_fails_the_verification(wor
     assert cycle.outcome is Outcome.VERIFY_FAILED or await world.balances() == {ALICE: 1700}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="credits.prove_balance takes the attestation whatever was seen since: one used up by a repair long ago"
-    " overrules the 2000 that a later proven look saw",
-)
 async def test_an_attestation_of_long_ago_does_not_overrule_what_was_seen_since(world: World) -> None:
     await world.user(ALICE)
     stage, rule = world.stage(), a_rule()

@@ -42,7 +42,7 @@ def proven(row: dict[str, Any]) -> Balance | NoBalance:
             row["ids"], row["times"], row["amounts"], row["balances"], strict=True
         )
     ]
-    return prove_balance([Origin.LEDGER], (), ledger)
+    return prove_balance([Origin.LEDGER], (), ledger, margin=timedelta(minutes=15))
 
 
 def judged(row: dict[str, Any]) -> FindingClass:
