@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.credits import Anchor
 from sidecar.domain.plan import canonical
 from sidecar.domain.rule import Amount, Origin
 from sidecar.state import audit
 from sidecar.state.store import Store, slices
-from sidecar.state.tables import attestations, looks, snapshots
+from sidecar.state.tables import attestations, confirmations, cutoffs, looks, snapshots
 
 PAGE_ROWS = 5000
 
@@ -20,9 +21,21 @@ _place = (snapshots.c.key, snapshots.c.at, snapshots.c.look_id, snapshots.c.note
 _proven = (
     sa.select(*_place, snapshots.c.amount)
     .join(looks, looks.c.id == snapshots.c.look_id)
-    .where(looks.c.proven.is_(True))
+    .outerjoin(cutoffs, cutoffs.c.rule == looks.c.rule)
+    .where(looks.c.proven.is_(True), looks.c.id > sa.func.coalesce(cutoffs.c.look_id, 0))
     .order_by(*_place)
 )
+# The last look of a rule, if any, that saw a row which its later looks miss. What the ledger held by then without any
+# effect on the row has none later either.
+_before = (
+    sa.select(looks.c.read_at)
+    .where(looks.c.rule == confirmations.c.rule, looks.c.proven.is_(True), looks.c.id < confirmations.c.first_look_id)
+    .order_by(looks.c.id.desc())
+    .limit(1)
+    .correlate(confirmations)
+    .scalar_subquery()
+)
+_missed = sa.select(confirmations.c.key, _before.label("stood_at"))
 
 
 class Balances(Store):
@@ -70,20 +83,26 @@ class Balances(Store):
                 await connection.execute(snapshots.insert(), rows)
 
     async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
-        """Return each key's latest attestation and latest proven snapshot; keys without either are left out."""
+        """Return each key's latest attestation and latest proven snapshot; keys without either are left out.
+
+        A snapshot is written when a balance changes, and stands until the last proven look that saw the row with it:
+        its anchor bears that look's instant. Looks before the row was missed by any rule's look count.
+        """
         found: dict[str, dict[Origin, Anchor]] = {}
         vouched = sa.select(attestations).where(attestations.c.target == table)
         vouched = vouched.order_by(attestations.c.at, attestations.c.id)
-        seen = _proven.where(snapshots.c.target == table)
+        seen = _proven.add_columns(looks.c.rule).where(snapshots.c.target == table)
         async with self._database.reading() as connection:
             for some in slices(keys):
                 # Ascending by time, so that the last of each key stays.
                 for row in await connection.execute(vouched.where(attestations.c.key.in_(some))):
                     anchor = Anchor(origin=Origin.ATTESTED, balance=row.amount, at=row.at)
                     found.setdefault(row.key, {})[Origin.ATTESTED] = anchor
-                for row in await connection.execute(seen.where(snapshots.c.key.in_(some))):
-                    anchor = Anchor(origin=Origin.SNAPSHOT, balance=row.amount, at=row.at)
-                    found.setdefault(row.key, {})[Origin.SNAPSHOT] = anchor
+                last = {row.key: row for row in await connection.execute(seen.where(snapshots.c.key.in_(some)))}
+                stood = await _stood(connection, {key: row.rule for key, row in last.items()})
+                for key, row in last.items():
+                    anchor = Anchor(origin=Origin.SNAPSHOT, balance=row.amount, at=max(row.at, stood[key] or row.at))
+                    found.setdefault(key, {})[Origin.SNAPSHOT] = anchor
         return {key: tuple(anchors.values()) for key, anchors in found.items()}
 
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
@@ -100,3 +119,20 @@ class Balances(Store):
                 subject=f"{table}/{key}",
                 details={"digest": digest},
             )
+
+
+async def _stood(connection: AsyncConnection, noted_by: Mapping[str, str]) -> dict[str, datetime | None]:
+    """Return until when looks saw each key's row, by the server's time; None where no later look tells.
+
+    Where several rules miss a row, the earliest of their answers counts: a look without evidence of a key misses
+    nothing. Where none does, every look of the rule that noted the balance saw the row.
+    """
+    stood: dict[str, datetime | None] = {}
+    for row in await connection.execute(_missed.where(confirmations.c.key.in_(list(noted_by)))):
+        answers = (row.stood_at, stood.get(row.key, row.stood_at))
+        stood[row.key] = None if None in answers else min(answers)
+    newest: dict[str, datetime | None] = {}
+    for rule in set(noted_by.values()):
+        query = sa.select(looks.c.read_at).where(looks.c.rule == rule, looks.c.proven.is_(True))
+        newest[rule] = await connection.scalar(query.order_by(looks.c.id.desc()).limit(1))
+    return {key: stood[key] if key in stood else newest[rule] for key, rule in noted_by.items()}

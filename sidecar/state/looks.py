@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.domain.look import Baseline, Counts, Sighting, Unproven
 from sidecar.state import audit
 from sidecar.state.store import Store, slices
-from sidecar.state.tables import baselines, confirmations, looks
+from sidecar.state.tables import baselines, confirmations, cutoffs, looks
 
 
 class Looks(Store):
@@ -35,7 +35,13 @@ class Looks(Store):
         candidates = None if isinstance(sighting, Unproven) else len(sighting.candidates)
         async with self._database.writing() as connection:
             closed = looks.update().where(looks.c.id == look_id, looks.c.closed_at.is_(None))
-            closed = closed.values(closed_at=at, proven=failure is None, failure=failure, candidates=candidates)
+            closed = closed.values(
+                closed_at=at,
+                proven=failure is None,
+                failure=failure,
+                candidates=candidates,
+                read_at=sighting.proof.read_at if isinstance(sighting, Sighting) else None,
+            )
             rule = (await connection.execute(closed.returning(looks.c.rule))).scalar_one_or_none()
             if rule is None:
                 raise ValueError(f"look {look_id} is not open")
@@ -53,7 +59,8 @@ class Looks(Store):
 
     async def confirmations(self, rule: str) -> Mapping[str, int]:
         """Return in how many consecutive proven looks each current candidate was seen."""
-        query = sa.select(confirmations.c.key, confirmations.c.seen).where(confirmations.c.rule == rule)
+        query = sa.select(confirmations.c.key, confirmations.c.seen)
+        query = query.where(confirmations.c.rule == rule, confirmations.c.seen > 0)
         async with self._database.reading() as connection:
             return {row.key: row.seen for row in await connection.execute(query)}
 
@@ -67,25 +74,47 @@ class Looks(Store):
         return Baseline(counts=counts, database=found.database, taken_at=found.taken_at)
 
     async def drop_baseline(self, rule: str, actor: str, at: datetime) -> None:
-        """Accept whatever the next look sees: a person said that the change was meant."""
+        """Accept whatever the next look sees: a person said that the change was meant.
+
+        It may be another database by now. So what the rule's looks confirmed and noted is no evidence any more, and
+        neither are the balances that other rules noted in the database of its baseline.
+        """
         async with self._database.writing() as connection:
+            await _cut_off(connection, rule)
             await connection.execute(baselines.delete().where(baselines.c.rule == rule))
             await audit.append(connection, at=at, actor=actor, verb="baseline.dropped", subject=rule)
 
 
 async def _confirm(connection: AsyncConnection, rule: str, look_id: int, sighting: Sighting) -> None:
-    """Mark each candidate with this look, then sweep those of the rule that it did not mark."""
-    first = insert(confirmations).values(seen=1)
-    again = first.on_conflict_do_update(
-        index_elements=["rule", "key"],
-        set_={"seen": confirmations.c.seen + 1, "look_id": first.excluded.look_id},
-        # A key named twice by one look is still one sighting of it.
-        where=confirmations.c.look_id != first.excluded.look_id,
-    )
-    for keys in slices(sighting.candidates):
-        await connection.execute(again, [{"rule": rule, "key": key, "look_id": look_id} for key in keys])
+    """Mark each key without its row with this look, then sweep those of the rule that it did not mark."""
+    candidate, young = insert(confirmations).values(seen=1), insert(confirmations).values(seen=0)
+    for first, keys_seen, seen in (
+        (candidate, sighting.candidates, confirmations.c.seen + 1),
+        (young, sighting.young, sa.literal(0)),
+    ):
+        again = first.on_conflict_do_update(
+            index_elements=["rule", "key"],
+            set_={"seen": seen, "look_id": first.excluded.look_id},
+            # A key named twice by one look is still one sighting of it.
+            where=confirmations.c.look_id != first.excluded.look_id,
+        )
+        for keys in slices(keys_seen):
+            common = {"rule": rule, "look_id": look_id, "first_look_id": look_id}
+            await connection.execute(again, [{**common, "key": key} for key in keys])
     gone = (confirmations.c.rule == rule) & (confirmations.c.look_id != look_id)
     await connection.execute(confirmations.delete().where(gone))
+
+
+async def _cut_off(connection: AsyncConnection, rule: str) -> None:
+    """Forget the rule's confirmations, and mark what was noted so far; the notes themselves are append-only."""
+    await connection.execute(confirmations.delete().where(confirmations.c.rule == rule))
+    newest = await connection.scalar(sa.select(sa.func.max(looks.c.id)))
+    dropped = sa.select(baselines.c.database).where(baselines.c.rule == rule).scalar_subquery()
+    beside = await connection.scalars(sa.select(baselines.c.rule).where(baselines.c.database == dropped))
+    marked = insert(cutoffs)
+    marked = marked.on_conflict_do_update(index_elements=["rule"], set_={"look_id": marked.excluded.look_id})
+    for name in {rule, *beside}:
+        await connection.execute(marked.values(rule=name, look_id=newest or 0))
 
 
 async def _adopt(connection: AsyncConnection, rule: str, sighting: Sighting, at: datetime) -> None:

@@ -36,6 +36,7 @@ checks = sa.Table(
 )
 
 # `proven` is null while a look is open, and for ever when its process died. `notes` counts calls of `note`.
+# `opened_at` and `closed_at` are our time, `read_at` the server's, which alone compares with rows' instants.
 looks = sa.Table(
     "looks",
     metadata,
@@ -47,10 +48,13 @@ looks = sa.Table(
     sa.Column("failure", sa.Text),
     sa.Column("candidates", sa.Integer),
     sa.Column("notes", sa.Integer, nullable=False),
+    sa.Column("read_at", Instant),
+    sa.Index(None, "rule", "proven"),
     sqlite_autoincrement=True,
 )
 
-# `look_id` is the last look that saw the candidate.
+# Keys that the rule's last proven look saw without their row. `look_id` is that look, `first_look_id` the one since
+# which each proven look did. `seen` is 0 for a key that is too young to be a candidate.
 confirmations = sa.Table(
     "confirmations",
     metadata,
@@ -58,6 +62,8 @@ confirmations = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("seen", sa.Integer, nullable=False),
     sa.Column("look_id", sa.ForeignKey("looks.id"), nullable=False),
+    sa.Column("first_look_id", sa.ForeignKey("looks.id"), nullable=False),
+    sa.Index(None, "key"),
     sqlite_with_rowid=False,
 )
 
@@ -70,6 +76,14 @@ baselines = sa.Table(
     sa.Column("subjects", sa.Integer, nullable=False),
     sa.Column("database", sa.Text, nullable=False),
     sa.Column("taken_at", Instant, nullable=False),
+)
+
+# What looks of the rule up to `look_id` noted is no evidence any more: a person accepted another database since.
+cutoffs = sa.Table(
+    "cutoffs",
+    metadata,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("look_id", sa.Integer, nullable=False),
 )
 
 # Append-only. The key's order is the order in which `known` streams a million rows without sorting.

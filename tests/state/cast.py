@@ -20,10 +20,17 @@ def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def sighting(*candidates: str, young: Sequence[str] = (), ledger_rows: int = 100) -> Sighting:
+def sighting(
+    *candidates: str,
+    young: Sequence[str] = (),
+    ledger_rows: int = 100,
+    read_at: datetime | None = None,
+    database: str = "db-1",
+) -> Sighting:
     proof = ReadProof(
         horizon_at=NOW,
-        database="db-1",
+        database=database,
+        read_at=read_at,
         counts=Counts(ledger_rows=ledger_rows, expected_rows=90, subjects=95),
         catalogue=Catalogue(visible=False),
     )

@@ -17,8 +17,14 @@ from sidecar.state.columns import Exact, Instant
 from tests.state.cast import BLIND, NOW, RULE, TABLE, later, sighting
 
 
-async def look(state: State, seen: Sequence[tuple[str, Amount]], at: datetime, end: Sighting | Unproven | None) -> int:
-    look_id = await state.open_look(RULE, at)
+async def look(
+    state: State,
+    seen: Sequence[tuple[str, Amount]],
+    at: datetime,
+    end: Sighting | Unproven | None,
+    rule: str = RULE,
+) -> int:
+    look_id = await state.open_look(rule, at)
     await state.note(look_id, TABLE, seen, at)
     if end is not None:
         await state.close_look(look_id, end, at)
@@ -92,6 +98,81 @@ async def test_anchors_are_the_latest_attestation_and_the_latest_snapshot(state:
     assert set(anchors["alice"]) == {vouched, seen}
     assert anchors["bob"] == (Anchor(origin=Origin.SNAPSHOT, balance=2, at=NOW),)
     assert "carol" not in anchors
+
+
+async def stood(state: State, key: str = "alice") -> datetime:
+    (anchor,) = (await state.anchors(TABLE, [key]))[key]
+    return anchor.at
+
+
+async def test_a_snapshot_bears_the_instant_of_the_last_proven_look_that_saw_it_stand(state: State) -> None:
+    await look(state, [("alice", 1), ("bob", 2)], NOW, sighting(read_at=NOW))
+    for at in (later(10), later(20)):
+        await look(state, [], at, sighting(read_at=at))
+    await look(state, [], later(30), BLIND)
+    await look(state, [], later(40), None)
+    assert await stood(state) == later(20)
+    for at in (later(50), later(60)):
+        await look(state, [], at, sighting("alice", read_at=at))
+    assert await stood(state) == later(20)
+    assert await stood(state, "bob") == later(60)
+    await look(state, [], later(70), sighting(read_at=later(70)))  # the row is back, with the balance it had
+    assert await stood(state) == later(70)
+    await look(state, [("alice", 5)], later(80), sighting(read_at=later(80)))
+    assert await state.anchors(TABLE, ["alice"]) == {
+        "alice": (Anchor(origin=Origin.SNAPSHOT, balance=5, at=later(80)),)
+    }
+
+
+async def test_a_key_missed_by_the_first_look_that_could_see_it_keeps_its_snapshots_instant(state: State) -> None:
+    await look(state, [("alice", 1)], NOW, sighting(read_at=NOW))
+    await look(state, [], later(10), sighting("alice", read_at=later(10)), rule="other")
+    assert await stood(state) == NOW
+
+
+async def test_a_key_that_was_missed_while_it_was_young_did_not_stand_then(state: State) -> None:
+    await look(state, [("alice", 1)], NOW, sighting(read_at=NOW))
+    await look(state, [], later(10), sighting(read_at=later(10)))
+    await look(state, [], later(20), sighting(young=["alice"], read_at=later(20)))
+    assert await stood(state) == later(10)
+    await look(state, [], later(30), sighting("alice", read_at=later(30)))
+    assert await stood(state) == later(10)
+    assert await state.confirmations(RULE) == {"alice": 1}
+
+
+async def test_of_two_rules_that_miss_a_key_the_earlier_answer_counts(state: State) -> None:
+    await look(state, [("alice", 1)], NOW, sighting(read_at=NOW))
+    await look(state, [], later(10), sighting(read_at=later(10)))
+    await look(state, [], later(20), sighting("alice", read_at=later(20)))
+    await look(state, [], later(30), sighting(read_at=later(30)), rule="other")  # knew of no evidence
+    await look(state, [], later(40), sighting("alice", read_at=later(40)), rule="other")
+    assert await stood(state) == later(10)
+
+
+async def test_our_own_clock_says_nothing_about_how_long_a_balance_stood(state: State) -> None:
+    await look(state, [("alice", 1)], NOW, sighting(read_at=NOW))
+    await look(state, [], later(900), sighting(read_at=later(10)))
+    assert await stood(state) == later(10)
+    await look(state, [], later(990), sighting())
+    assert await stood(state) == NOW
+
+
+async def test_what_was_seen_before_a_change_was_accepted_is_no_evidence(state: State) -> None:
+    await look(state, [("alice", 1), ("bob", 2)], NOW, sighting("alice"))
+    await look(state, [("carol", 3)], NOW, sighting(), rule="of the same database")
+    await look(state, [("dave", 4)], NOW, sighting(database="db-9"), rule="of another one")
+    await look(state, [("erin", 9)], NOW, None)
+    await state.drop_baseline(RULE, "olga", later(1))
+    keys = ["alice", "bob", "carol", "dave", "erin"]
+
+    assert await book(state) == [("dave", 4)]
+    assert (await state.anchors(TABLE, keys)).keys() == {"dave"}
+
+    await look(state, [("bob", 2)], later(2), sighting(database="db-2", read_at=later(2)))
+    assert await book(state) == [("bob", 2), ("dave", 4)]
+    assert (await state.anchors(TABLE, keys)).keys() == {"bob", "dave"}
+    await state.drop_baseline(RULE, "olga", later(3))
+    assert await book(state) == [("dave", 4)]
 
 
 async def test_anchors_of_many_keys_come_in_one_answer(state: State) -> None:

@@ -64,3 +64,13 @@ async def test_a_dropped_baseline_is_gone_for_that_rule_alone(state: State) -> N
     await state.drop_baseline(RULE, "olga", later(1))
     assert await state.baseline(RULE) is None
     assert await state.baseline("other") is not None
+
+
+async def test_looks_before_a_change_was_accepted_confirm_nothing_after_it(state: State) -> None:
+    for rule in (RULE, "other"):
+        await state.close_look(await state.open_look(rule, NOW), sighting("alice"), NOW)
+    await state.drop_baseline(RULE, "olga", later(1))
+    assert await state.confirmations(RULE) == {}
+    assert await state.confirmations("other") == {"alice": 1}
+    await state.close_look(await state.open_look(RULE, NOW), sighting("alice"), NOW)
+    assert await state.confirmations(RULE) == {"alice": 1}

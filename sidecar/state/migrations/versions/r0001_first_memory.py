@@ -81,19 +81,24 @@ def _looks() -> None:
         sa.Column("failure", sa.Text(), nullable=True),
         sa.Column("candidates", sa.Integer(), nullable=True),
         sa.Column("notes", sa.Integer(), nullable=False),
+        sa.Column("read_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_looks"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_looks_rule_proven", "looks", ["rule", "proven"])
     op.create_table(
         "confirmations",
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("seen", sa.Integer(), nullable=False),
         sa.Column("look_id", sa.Integer(), nullable=False),
+        sa.Column("first_look_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["look_id"], ["looks.id"], name="fk_confirmations_look_id"),
+        sa.ForeignKeyConstraint(["first_look_id"], ["looks.id"], name="fk_confirmations_first_look_id"),
         sa.PrimaryKeyConstraint("rule", "key", name="pk_confirmations"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_confirmations_key", "confirmations", ["key"])
     op.create_table(
         "baselines",
         sa.Column("rule", sa.Text(), nullable=False),
@@ -103,6 +108,12 @@ def _looks() -> None:
         sa.Column("database", sa.Text(), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("rule", name="pk_baselines"),
+    )
+    op.create_table(
+        "cutoffs",
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("look_id", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("rule", name="pk_cutoffs"),
     )
 
 
