@@ -1,6 +1,8 @@
 """Reading and writing tables through PostgREST, with our errors and nothing believed that was not said."""
 
+import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +15,6 @@ from sidecar.domain.rule import Table, Value
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
-    PermanentError,
     RateLimited,
     SchemaMismatch,
     SidecarError,
@@ -24,6 +25,11 @@ from sidecar.wire import Answer, exchange
 
 PAGE_ROWS = 1000  # PostgREST's usual cap on one answer (db-max-rows); a smaller cap only means more pages
 FIRST_PAGE_ROWS = 10  # so that even a small table takes a second page, and a broken one cannot hide
+READ_ONLY = "25006"  # a standby, or a project without room on its disk: it will pass
+SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+# Connection, resources, transaction rollback, operator: these say nothing about the rows. 55P03: a lock was not had.
+PASSING = ("08", "40", "53", "57", READ_ONLY, "55P03")
+MALFORMED_REQUEST = ("PGRST1", "PGRST2")  # PGRST0 is the connection, PGRST3 the key
 NO_SUCH = frozenset({"PGRST205", "PGRST204", "PGRST202", "PGRST106", "42P01", "42703", "42883"})
 
 Row = Mapping[str, Value]
@@ -105,6 +111,22 @@ class Rest:
             cursor = Cursor(key=str(page[-1][key]), tie=str(page[-1][tie]))
             limit = PAGE_ROWS
 
+    async def whole(self, table: Table, *, columns: Sequence[str], key: str, filters: Mapping[str, str]) -> list[Row]:
+        """Read a few rows whole, whatever the server's cap. Raises: AnswerMalformed when pages hold fewer than counted.
+
+        Shape: `key` is unique. More than counted is well: rows come while we read.
+        """
+        counted = await self.count(table, filters, key)
+        found: list[Row] = []
+        if counted:
+            pages = self.stream(table, columns=columns, key=key, tie=key, filters=filters)
+            async with contextlib.aclosing(pages):
+                async for page in pages:
+                    found += page
+        if len(found) < counted:
+            raise AnswerMalformed(f"{table}: pages add up to {len(found)} of {counted} rows")
+        return found
+
     async def insert(self, table: Table, *, key: str, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
         """Insert rows whose key does not exist; return the rows that came to be.
 
@@ -118,14 +140,24 @@ class Rest:
             headers={**profile("Content", table), "Prefer": "resolution=ignore-duplicates,return=representation"},
             document=[dict(row) for row in rows],
         )
-        if answer.status in (400, 409):
-            code, message = error_of(answer)
-            if code in NO_SUCH:
-                raise SchemaMismatch(f"{table}: {message}")
-            raise WriteRejected(
-                f"{table}: refused with {code or answer.status}", code or str(answer.status), answer.status
-            )
+        if answer.status not in (200, 201):
+            raise _refused_write(table, answer)
         return _row_list(answer)
+
+
+def _refused_write(table: Table, answer: Answer) -> SidecarError:
+    """Tell a refusal of the database, after which nothing was written, from an answer of whoever stands before it.
+
+    The status does not tell: a trigger may raise any SQLSTATE, and PostgREST makes 400, 403, 404, 422 or 500 of it.
+    """
+    code, message = error_of(answer)
+    if code in NO_SUCH:
+        return SchemaMismatch(f"{table}: {message}")
+    of_database = SQLSTATE.fullmatch(code) is not None and not code.startswith(PASSING)
+    of_key = answer.status == 401 and not code.startswith("PT")  # PTxyz: a trigger that chose its status itself
+    if (of_database and not of_key) or code.startswith(MALFORMED_REQUEST):
+        return WriteRejected(f"{table}: refused with {code}", code, answer.status)
+    return refusal_of(answer)
 
 
 def profile(direction: str, table: Table) -> dict[str, str]:
@@ -140,6 +172,8 @@ def _beyond(cursor: Cursor | None, key: str, tie: str, filters: Mapping[str, str
     """
     if cursor is None:
         return dict(filters)
+    if tie == key and key in filters:
+        return {**filters, "or": f"({key}.gt.{cursor.key})"}
     if tie == key:
         return {**filters, key: f"gt.{cursor.key}"}
     after = f"({key}.gt.{cursor.key},and({key}.eq.{cursor.key},{tie}.gt.{cursor.tie}))"
@@ -175,15 +209,13 @@ def refusal_of(answer: Answer) -> SidecarError:
     wait_seconds = answer.retry_after_seconds(answer.server_time or datetime.now(UTC))
     if answer.status == 429 or (answer.status == 503 and wait_seconds is not None):
         return RateLimited(said, wait_seconds)
-    if answer.status >= 500:
+    if answer.status >= 500 or code == READ_ONLY:
         return TransientError(said)
     if code in NO_SUCH:
         return SchemaMismatch(message)
     if answer.status in (401, 402, 403):
         return AccessDenied(f"{said} {message}".strip())
-    if answer.status == 404 and not code:
-        return AnswerMalformed(f"{said}: not a Supabase project's answer")
-    return PermanentError(said)
+    return AnswerMalformed(said if code else f"{said}: not a Supabase project's answer")
 
 
 def quoted(value: str) -> str:

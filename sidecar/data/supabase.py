@@ -5,16 +5,17 @@ Implements `sidecar.ports.Data`. Source of the method: design 10-architecture, "
 
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from sidecar.data.auth import count_subjects, read_subjects
 from sidecar.data.rest import Rest, Row, quoted, refusal_of
-from sidecar.data.streams import Tally, chunks, keys_without_row, noting
+from sidecar.data.streams import Noted, Tally, chunks, keys_without_row, noting
 from sidecar.domain.credits import LedgerRow, OrderValue
 from sidecar.domain.finding import horizon
 from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Unproven
@@ -30,7 +31,7 @@ from sidecar.errors import (
 from sidecar.ports import BalanceBook, Landed
 
 KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL
-EMAIL_CHARS_AT_ONCE = 3000
+EMAIL_CHARS_AT_ONCE = 4000  # as percent-encoded
 YOUNG_ROWS_AT_MOST = 5000  # they are only counted, never written: the number may be a floor
 
 
@@ -41,6 +42,19 @@ class Canary:
     table: Table
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Notes:
+    """Where one look notes balances; both of its passes share what was noted."""
+
+    book: BalanceBook
+    look_id: int
+    at: datetime
+    noted: Noted
+
+    def of(self, seen: AsyncIterator[tuple[str, Amount | None]], table: str) -> AsyncGenerator[str]:
+        return noting(seen, self.book, self.look_id, table, self.at, self.noted)
 
 
 class SupabaseData:
@@ -72,9 +86,10 @@ class SupabaseData:
             return blind
         subjects, server_now = await count_subjects(self._rest)
         until = horizon(server_now, rule.detect.min_age_seconds)
-        tally = await self._read_whole(rule, until, book, look_id, server_now)
+        notes = _Notes(book=book, look_id=look_id, at=server_now, noted=Noted())
+        tally = await self._read_whole(rule, until, notes)
         if isinstance(tally, str):  # one retry: rows may be deleted or backdated while we read
-            tally = await self._read_whole(rule, until, book, look_id, server_now)
+            tally = await self._read_whole(rule, until, notes)
         if isinstance(tally, str):
             return Unproven(failure=ProofFailure.COUNT_MISMATCH, detail=tally)
         catalogue = await self.catalogue(rule)
@@ -83,7 +98,7 @@ class SupabaseData:
             return blind
         counts = Counts(ledger_rows=tally.ledger_rows, expected_rows=tally.expected_rows, subjects=subjects)
         database = catalogue.database or self._database
-        proof = ReadProof(horizon_at=until, database=database, counts=counts, catalogue=catalogue)
+        proof = ReadProof(horizon_at=until, database=database, counts=counts, catalogue=catalogue, read_at=server_now)
         return Sighting(proof=proof, candidates=tally.candidates, young=young)
 
     async def _miss_canary(self) -> Unproven | None:
@@ -95,8 +110,9 @@ class SupabaseData:
         rows, _ = await self._rest.rows(
             canary.table, {"select": canary.key, canary.key: f"eq.{canary.value}", "limit": "2"}
         )
-        if len(rows) != 1:
-            detail = f"{canary.table} shows {len(rows)} rows where exactly one must be"
+        seen = [str(row.get(canary.key)).lower() for row in rows]
+        if seen != [canary.value.lower()]:  # a uuid may be configured in capitals
+            detail = f"{canary.table} shows {len(rows)} rows where exactly the one asked for must be"
             return Unproven(failure=ProofFailure.CANARY_UNSEEN, detail=detail)
         return None
 
@@ -107,21 +123,19 @@ class SupabaseData:
             await self._rest.count(expects.table, _up_to(expects.created, until), expects.key),
         )
 
-    async def _read_whole(
-        self, rule: Rule, until: datetime, book: BalanceBook, look_id: int, at: datetime
-    ) -> Tally | str:
+    async def _read_whole(self, rule: Rule, until: datetime, notes: "_Notes") -> Tally | str:
         """Count, read, count again; return what was seen, or where the three disagree."""
         before = await self._count(rule, until)
-        tally = await self._pass(rule, until, book, look_id, at)
+        tally = await self._pass(rule, until, notes)
         after = await self._count(rule, until)
         return _mismatch(rule, before, tally, after) or tally
 
-    async def _pass(self, rule: Rule, until: datetime, book: BalanceBook, look_id: int, at: datetime) -> Tally:
+    async def _pass(self, rule: Rule, until: datetime, notes: "_Notes") -> Tally:
         table = str(rule.detect.expects.table)
         async with (
             contextlib.aclosing(self._ledger_keys(rule, until)) as ledger,
             contextlib.aclosing(self._balances(rule, until)) as balances,
-            contextlib.aclosing(noting(balances, book, look_id, table, at)) as expected,
+            contextlib.aclosing(notes.of(balances, table)) as expected,
         ):
             return await keys_without_row(ledger, expected, Tally())
 
@@ -136,7 +150,7 @@ class SupabaseData:
                 for row in page:
                     yield _key(row[source.key])
 
-    async def _balances(self, rule: Rule, until: datetime) -> AsyncGenerator[tuple[str, Amount]]:
+    async def _balances(self, rule: Rule, until: datetime) -> AsyncGenerator[tuple[str, Amount | None]]:
         expects, money = rule.detect.expects, rule.balance_column
         pages = self._rest.stream(
             expects.table,
@@ -148,7 +162,7 @@ class SupabaseData:
         async with contextlib.aclosing(pages):
             async for page in pages:
                 for row in page:
-                    yield _key(row[expects.key]), _amount(row[money])
+                    yield _key(row[expects.key]), None if row[money] is None else _amount(row[money])
 
     async def _young(self, rule: Rule, until: datetime, candidates: Sequence[str]) -> list[str]:
         """Return keys whose evidence all lies beyond the horizon and that have no row yet."""
@@ -247,10 +261,8 @@ class SupabaseData:
         table, key = rule.detect.expects.table, rule.detect.expects.key
         owners: dict[str, set[str]] = {}
         for some in _email_chunks(sorted({*emails.values()})):
-            rows, _ = await self._rest.rows(
-                table, {"select": f"{key},{column}", column: f"in.({','.join(map(quoted, some))})"}
-            )
-            for row in rows:
+            wanted = {column: f"in.({','.join(map(quoted, some))})"}
+            for row in await self._rest.whole(table, columns=(key, column), key=key, filters=wanted):
                 owners.setdefault(str(row[column]), set()).add(_key(row[key]))
         return {key for key, email in emails.items() if owners.get(email, set()) - {key}}
 
@@ -265,19 +277,18 @@ class SupabaseData:
     async def read_rows(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Mapping[str, Value]]:
         """Read the expected rows that exist among `keys`, with every column that the rule writes."""
         expects = rule.detect.expects
-        columns = ",".join(dict.fromkeys((expects.key, *rule.repair.values)))
+        columns = tuple(dict.fromkeys((expects.key, *rule.repair.values)))
         found: dict[str, Row] = {}
         for chunk in chunks(list(keys), KEYS_AT_ONCE):
-            rows, _ = await self._rest.rows(
-                expects.table,
-                {"select": columns, expects.key: f"in.({','.join(chunk)})", "order": f"{expects.key}.asc"},
-            )
+            wanted = {expects.key: f"in.({','.join(chunk)})"}
+            rows = await self._rest.whole(expects.table, columns=columns, key=expects.key, filters=wanted)
             found.update({_key(row[expects.key]): row for row in rows})
         return found
 
 
 def _up_to(created: str | None, until: datetime) -> dict[str, str]:
-    return {} if created is None else {created: f"lte.{until.isoformat()}"}
+    """Bound to what is no younger; a row without an instant is there too. `or` alone is the cursor's of a stream."""
+    return {} if created is None else {"and": f"(or({created}.lte.{until.isoformat()},{created}.is.null))"}
 
 
 def _mismatch(rule: Rule, before: tuple[int, int], tally: Tally, after: tuple[int, int]) -> str:
@@ -299,10 +310,11 @@ def _mismatch(rule: Rule, before: tuple[int, int], tally: Tally, after: tuple[in
 
 def _key(value: Value) -> str:
     """Return a canonical key whose text order is the database's. Raises: SchemaMismatch for other key types."""
-    try:
-        return str(UUID(str(value)))
-    except ValueError as error:
-        raise SchemaMismatch("key_type_unsupported: over REST the key must be a uuid") from error
+    text = str(value)
+    with contextlib.suppress(ValueError):
+        if str(UUID(text)) == text:  # text that spells a uuid otherwise would not be found again as it is asked for
+            return text
+    raise SchemaMismatch("key_type_unsupported: over REST the key must be a uuid")
 
 
 def _amount(value: Value) -> Amount:
@@ -337,11 +349,12 @@ def _email_chunks(emails: Sequence[str]) -> list[list[str]]:
     pieces: list[list[str]] = [[]]
     room = EMAIL_CHARS_AT_ONCE
     for email in emails:
-        if pieces[-1] and (len(email) > room or len(pieces[-1]) >= KEYS_AT_ONCE):
+        cost = len(quote(quoted(email) + ",", safe=""))
+        if pieces[-1] and (cost > room or len(pieces[-1]) >= KEYS_AT_ONCE):
             pieces.append([])
             room = EMAIL_CHARS_AT_ONCE
         pieces[-1].append(email)
-        room -= len(email) + 3
+        room -= cost
     return pieces
 
 

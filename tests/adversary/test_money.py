@@ -89,11 +89,6 @@ async def test_a_ledger_row_that_later_looks_saw_to_have_no_effect_is_not_added(
     assert (await world.balances()).get(ALICE) in (None, 1200)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="SupabaseData._sight notes both passes of a look under one id: where the second, proven one sees the"
-    " balance as it was known before, the first one's number stays the latest snapshot",
-)
 async def test_a_balance_of_the_pass_that_failed_is_no_snapshot(world: World) -> None:
     await world.user(ALICE, chain=())
     await world.sql(

@@ -107,11 +107,6 @@ ODD = """create function public.odd() returns trigger language plpgsql as $$ beg
 
 
 @pytest.mark.parametrize("code", ["P0002", "54000", "42501", "PT422"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="Rest.insert takes only 400 and 409 for a refusal: a row refused with 403, 404, 422 or 500 and a SQLSTATE"
-    " keeps its whole run interrupted, and the rule blind, until the plan expires; then the next plan holds it again",
-)
 async def test_a_row_that_the_database_refuses_in_an_odd_way_does_not_block_the_others(world: World, code: str) -> None:
     await world.user(ALICE)
     await world.user(BOB)
@@ -127,10 +122,6 @@ async def test_a_row_that_the_database_refuses_in_an_odd_way_does_not_block_the_
 
 
 @pytest.mark.parametrize("status", [400, 409])
-@pytest.mark.xfail(
-    strict=True,
-    reason="Rest.insert takes a proxy's HTML 400 or 409 for the database's refusal: every row fails and is held a day",
-)
 async def test_a_proxy_that_refuses_a_batch_is_not_the_database(world: World, status: int) -> None:
     await world.user(ALICE)
 
@@ -165,11 +156,6 @@ def five_rows_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("five_rows_at_most")
-@pytest.mark.xfail(
-    strict=True,
-    reason="SupabaseData.read_rows asks for 100 keys in one page and believes it whole: with db-max-rows below that,"
-    " rows that are there count as missing, and a good run as verify_failed",
-)
 async def test_a_server_with_a_small_cap_on_rows_does_not_hide_what_was_written(world: World) -> None:
     for number in range(1, 13):
         await world.user(key_of(number))
@@ -179,11 +165,6 @@ async def test_a_server_with_a_small_cap_on_rows_does_not_hide_what_was_written(
 
 
 @pytest.mark.usefixtures("five_rows_at_most")
-@pytest.mark.xfail(
-    strict=True,
-    reason="SupabaseData._taken asks for 100 e-mails in one page and believes it whole: users whose e-mail another"
-    " profile has are repaired",
-)
 async def test_a_server_with_a_small_cap_on_rows_does_not_hide_taken_emails(world: World) -> None:
     await world.sql("alter table public.users drop constraint users_email_key")
     for number in range(1, 13):
