@@ -70,7 +70,7 @@ async def open_app(config: Config, reporter: Reporter, *, stopping: Callable[[],
     Raises: StateUnavailable.
     """
     clock = SystemClock()
-    key = config.supabase.service_key.reveal()
+    key = config.supabase.service_key.reveal().strip()  # as the service_key check sends it
     headers = key_headers(key) if key.isascii() and key.isprintable() and key else {}
     async with (
         open_state(config.state_url) as state,

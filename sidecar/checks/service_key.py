@@ -193,7 +193,8 @@ class ServiceKeyProbe:
 
             # S1. What does not even refuse as Supabase does is not shown a key.
             wire, _ = await (await asker({})).ask("S1 wire", "/rest/v1/")
-            evidence = Evidence(lint=linted, wire=wire, profiles=spec.profiles)
+            by_witness = spec.canary is None and spec.witness is not None
+            evidence = Evidence(lint=linted, wire=wire, profiles=spec.profiles, by_witness=by_witness)
             if not is_gateway_refusal(wire) or judge(evidence).reason is not ServiceKeyReason.UNKNOWN:
                 return evidence
             service = await asker(key_headers(context.service_key.strip()))

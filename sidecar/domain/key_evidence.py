@@ -94,6 +94,7 @@ class Evidence:
 
     `root` is the fallback of `admin`. `rpc` is None when no probe function is configured; `bypass` is None unless it
     answered as expected. `profiles` names the table whose rows are compared with the number of auth users.
+    `by_witness`: the row of S2 and S3 is a witness of the product's own, not the fixture's canary.
     """
 
     lint: KeyLint
@@ -106,6 +107,7 @@ class Evidence:
     rpc: Step | None = None
     bypass: Bypass | None = None
     profiles: Table | None = None
+    by_witness: bool = False
 
     def steps(self) -> Iterator[Step]:
         """Yield every step that was made, in order."""

@@ -288,11 +288,18 @@ def _keeps_anon_out(evidence: Evidence) -> bool:
 
 
 def _probe_function_agrees(evidence: Evidence) -> bool:
-    """A function that is not installed agrees; one that answers in any other way than agreement does not."""
+    """A function that is not installed agrees; one that answers in any other way than agreement does not.
+
+    A witness needs the function: no policy shows the canary, but one of the product's may well show the witness.
+    """
     rpc = evidence.rpc
-    if rpc is None or (rpc.status == 404 and rpc.code == "PGRST202"):
-        return evidence.bypass is None
+    if rpc is None or _is_not_installed(rpc):
+        return evidence.bypass is None and not evidence.by_witness
     return rpc.status == 200 and evidence.bypass is not None and evidence.bypass.agrees
+
+
+def _is_not_installed(rpc: Step) -> bool:
+    return rpc.status == 404 and rpc.code == "PGRST202"
 
 
 def _is_privileged(evidence: Evidence) -> bool:
@@ -357,6 +364,9 @@ def _unlisted(evidence: Evidence) -> str:
         return unreached
     if evidence.wire is not None and evidence.tables and evidence.service_canary is None:
         return "neither a canary nor a witness row is configured, so the bypass cannot be proven"
+    canary, rpc = evidence.service_canary, evidence.rpc
+    if evidence.by_witness and canary is not None and canary.matches and (rpc is None or _is_not_installed(rpc)):
+        return "a policy may be what shows the witness: install the fixture, whose probe function proves the bypass"
     odd = [str(step) for step in evidence.steps() if not step.is_read and step is not evidence.wire]
     return "not in the table of known answers" + (f": {', '.join(odd[:5])}" if odd else "")
 

@@ -76,14 +76,25 @@ async def test_a_table_of_another_schema_or_key_is_asked_for_as_such() -> None:
     assert json.loads(function.body) == {"t": ["public.users", "api.plans", "public.ai_models"]}
 
 
-async def test_a_witness_row_proves_the_bypass_without_any_fixture() -> None:
-    keys = {
-        "tables": ["public.users", "public.credit_transactions"],
-        "witness": {"table": "public.sidecar_canary", "value": "1"},
-    }
-    async with scripted(project({"S3": rows({"id": 1})})) as server:
-        seen = await look_key(context(server.url), keys)
+WITNESS: dict[str, object] = {
+    "tables": ["public.users", "public.credit_transactions", "public.ai_models"],
+    "witness": {"table": "public.sidecar_canary", "value": "1"},
+}
+
+
+async def test_a_witness_row_proves_the_bypass_where_the_probe_function_agrees() -> None:
+    script = project({"S3": rows({"id": 1}), "S6": probe_function(), "S5 ai_models anon": rows(total=0)})
+    async with scripted(script) as server:
+        seen = await look_key(context(server.url), WITNESS)
     assert seen.reason == "ok", seen
+
+
+@pytest.mark.parametrize("asking", [{}, {"probe_rpc": None}], ids=["not installed", "not asked"])
+async def test_a_witness_row_without_the_probe_function_proves_nothing(asking: dict[str, object]) -> None:
+    async with scripted(project({"S3": rows({"id": 1}), "S5 ai_models anon": rows(total=0)})) as server:
+        seen = await look_key(context(server.url), {**WITNESS, **asking})
+    assert (seen.reason, seen.verdict) == ("unknown", Verdict.UNKNOWN)
+    assert "install the fixture" in seen.detail
 
 
 async def test_facts_count_what_each_role_sees_and_hold_no_row() -> None:

@@ -95,6 +95,7 @@ PARTS: Mapping[str, st.SearchStrategy[Any]] = {
     "admin": maybe(near(ADMIN)),
     "root": maybe(near(ADMIN)),
     "tables": SIGHTS.map(tuple),
+    "by_witness": st.booleans(),
     "rpc": maybe(near(FUNCTION, ABSENT)),
     "bypass": st.one_of(
         st.none(),
@@ -138,7 +139,10 @@ def shut(step: Step) -> bool:
 
 
 def row_31(seen: Evidence) -> bool:
-    """Row 31 in words of its own: S3 row and nonce, S4 200, S5 service >= anon, S6 (if any) agrees, anon hidden."""
+    """Row 31 in words of its own: S3 row and nonce, S4 200, S5 service >= anon, S6 agrees, anon hidden.
+
+    S6 may be absent, but only beside a canary.
+    """
     s1, s2, s3, s6, says = seen.wire, seen.anon_canary, seen.service_canary, seen.rpc, seen.bypass
     if s1 is None or s2 is None or s3 is None:
         return False
@@ -160,7 +164,7 @@ def row_31(seen: Evidence) -> bool:
         any(step is not None and step.status == 200 for step in (seen.admin, seen.root)),
         bool(seen.tables) and tables,
         shut(s2) and any(answered(step) for step in anon),
-        (absent and says is None) or (s6 is not None and s6.status == 200 and agrees),
+        (absent and says is None and not seen.by_witness) or (s6 is not None and s6.status == 200 and agrees),
     ]
     return all(claims)
 
@@ -223,11 +227,23 @@ def test_no_read_with_an_unlisted_status_is_healthy(status: int) -> None:
         {"tables": ()},
         {"bypass": None},
         {"bypass": replace(AGREES, bypass=False)},
+        {"by_witness": True, "rpc": ABSENT, "bypass": None},
+        {"by_witness": True, "rpc": None, "bypass": None},
+        {"by_witness": True, "bypass": replace(AGREES, active={"public.users": True})},
     ],
 )
 def test_row_31_needs_every_claim_although_earlier_rows_already_catch_most(changed: dict[str, Any]) -> None:
     assert _ok(HEALTHY) is not None
     assert _ok(replace(HEALTHY, **changed)) is None
+
+
+@pytest.mark.parametrize("rpc", [ABSENT, None])
+def test_a_witness_alone_proves_no_bypass_and_the_detail_says_what_would(rpc: Step | None) -> None:
+    alone = replace(HEALTHY, by_witness=True, rpc=rpc, bypass=None)
+    assert judge(alone).reason is ServiceKeyReason.UNKNOWN
+    assert "install the fixture" in judge(alone).detail
+    assert judge(replace(alone, by_witness=False)).reason is ServiceKeyReason.OK
+    assert judge(replace(HEALTHY, by_witness=True)).reason is ServiceKeyReason.OK
 
 
 def test_the_healthy_evidence_is_healthy() -> None:
