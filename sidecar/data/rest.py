@@ -92,6 +92,19 @@ class Rest:
             raise AnswerMalformed(f"count of {table}: no total in Content-Range")
         return int(total)
 
+    async def refuses_text(self, table: Table, column: str) -> bool:
+        """Say whether a column takes no text. Source: SQLSTATE 22P02, invalid text representation."""
+        answer = await self.call(
+            "GET",
+            f"/rest/v1/{table.name}",
+            params={"select": column, column: "eq.text", "limit": "1"},
+            headers=profile("Accept", table),
+        )
+        if answer.status == 400 and error_of(answer)[0] == "22P02":
+            return True
+        _row_list(answer)
+        return False
+
     async def stream(
         self, table: Table, *, columns: Sequence[str], key: str, tie: str, filters: Mapping[str, str]
     ) -> AsyncGenerator[list[Row]]:

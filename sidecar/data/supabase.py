@@ -14,6 +14,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from sidecar.data.auth import count_subjects, read_subjects
+from sidecar.data.premises import KEY_TYPE, instant, require_premises, require_zone
 from sidecar.data.rest import Rest, Row, quoted, refusal_of
 from sidecar.data.streams import Noted, Tally, chunks, keys_without_row, noting
 from sidecar.domain.credits import LedgerRow, OrderValue
@@ -84,6 +85,7 @@ class SupabaseData:
     async def _sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
         if (blind := await self._miss_canary()) is not None:
             return blind
+        await require_premises(self._rest, rule)
         subjects, server_now = await count_subjects(self._rest)
         until = horizon(server_now, rule.detect.min_age_seconds)
         notes = _Notes(book=book, look_id=look_id, at=server_now, noted=Noted())
@@ -314,7 +316,7 @@ def _key(value: Value) -> str:
     with contextlib.suppress(ValueError):
         if str(UUID(text)) == text:  # text that spells a uuid otherwise would not be found again as it is asked for
             return text
-    raise SchemaMismatch("key_type_unsupported: over REST the key must be a uuid")
+    raise SchemaMismatch(KEY_TYPE)
 
 
 def _amount(value: Value) -> Amount:
@@ -324,24 +326,31 @@ def _amount(value: Value) -> Amount:
 
 
 def _ledger_row(source: LedgerSource, row: Row) -> LedgerRow:
+    """Read one movement. One that cannot be placed in time has no order and no numbers, so that it proves nothing."""
     try:
-        created_at = _instant(row[source.created]) if source.created is not None else None
-        order = tuple(_order_value(source, name, row[name]) for name in source.order)
+        created_at = None if source.created is None else _created_at(source, row[source.created])
+        if any(row[name] is None for name in source.order) or (source.created is not None and created_at is None):
+            return LedgerRow(order=(), created_at=None, amount=None, balance_after=None)
+        order = tuple(
+            created_at if name == source.created and created_at else _order_value(row[name]) for name in source.order
+        )
         amount, balance = (None if row[n] is None else _amount(row[n]) for n in (source.amount, source.balance))
     except (KeyError, TypeError, ValueError) as error:
         raise AnswerMalformed(f"{source.table}: {type(error).__name__} in a row") from error
     return LedgerRow(order=order, created_at=created_at, amount=amount, balance_after=balance)
 
 
-def _order_value(source: LedgerSource, name: str, value: Value) -> OrderValue:
-    if name == source.created:
-        return _instant(value)
+def _created_at(source: LedgerSource, value: Value) -> datetime | None:
+    found = instant(value)
+    require_zone(source.table, source.created or "", found)
+    try:
+        return None if found is None else found.astimezone(UTC)
+    except OverflowError:  # the last hours before year 1 or after year 9999
+        return None
+
+
+def _order_value(value: Value) -> OrderValue:
     return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _instant(value: Value) -> datetime:
-    found = datetime.fromisoformat(str(value))
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _email_chunks(emails: Sequence[str]) -> list[list[str]]:

@@ -65,9 +65,6 @@ async def test_one_profile_without_a_balance_does_not_blind_the_rule(world: Worl
 
 
 @pytest.mark.parametrize("instant", [None, "infinity"])
-@pytest.mark.xfail(
-    strict=True, reason="supabase._ledger_row refuses an odd or missing instant: one such row blinds the rule"
-)
 async def test_one_ledger_row_with_an_odd_instant_does_not_blind_the_rule(world: World, instant: str | None) -> None:
     await world.user(ALICE)
     await world.user(BOB)

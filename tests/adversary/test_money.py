@@ -160,11 +160,6 @@ async def test_a_look_at_another_database_confirms_nothing_in_this_one(tmp_path:
         assert data.inserted == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="supabase._instant reads a timestamp without time zone as UTC, whatever the database's TimeZone: rows"
-    " younger than a snapshot count as older, and min_age is off by hours",
-)
 async def test_a_ledger_without_time_zones_in_a_database_that_is_not_in_utc(world: World) -> None:
     await world.sql("alter role authenticator set timezone = 'America/New_York'")
     try:

@@ -181,11 +181,6 @@ async def test_a_server_with_a_small_cap_on_rows_does_not_hide_taken_emails(worl
     assert await world.balances() == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="supabase._key takes a text key in capitals for a uuid and asks for it in small letters: a young profile is"
-    " not found, and the user gets a second one",
-)
 async def test_a_text_key_in_capitals_is_refused_or_found(world: World) -> None:
     for line in (
         "alter table public.users drop constraint users_id_fkey",
