@@ -3,14 +3,23 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sidecar.data.rest import Rest, refusal_of
+from sidecar.data.rest import Rest, error_of, refusal_of
 from sidecar.domain.look import Subject
 from sidecar.errors import AnswerMalformed, SidecarError
+from sidecar.wire import Answer
 
 READS_AT_ONCE = 8
+
+
+class Missing(Enum):
+    """Why there is no subject: no such user, or one that Supabase Auth cannot load."""
+
+    GONE = "gone"
+    UNREADABLE = "unreadable"
 
 
 async def count_subjects(rest: Rest) -> tuple[int, datetime]:
@@ -24,9 +33,9 @@ async def count_subjects(rest: Rest) -> tuple[int, datetime]:
     return int(total), answer.server_time
 
 
-async def read_subjects(rest: Rest, keys: Sequence[str], now: datetime) -> Mapping[str, Subject | None]:
-    """Read each user by id; None where Supabase Auth says that there is none."""
-    found: dict[str, Subject | None] = {}
+async def read_subjects(rest: Rest, keys: Sequence[str], now: datetime) -> Mapping[str, Subject | Missing]:
+    """Read each user by id. A user counts as unreadable only while Supabase Auth can still count its users."""
+    found: dict[str, Subject | Missing] = {}
     waiting = iter(keys)
 
     async def worker() -> None:
@@ -39,19 +48,31 @@ async def read_subjects(rest: Rest, keys: Sequence[str], now: datetime) -> Mappi
                 group.create_task(worker(), name="read subjects")
     except* SidecarError as failures:
         raise failures.exceptions[0] from None  # the first says why; the rest were cancelled or say the same
+    if Missing.UNREADABLE in found.values():
+        await count_subjects(rest)
     return found
 
 
-async def _read_subject(rest: Rest, key: str, now: datetime) -> Subject | None:
-    answer = await rest.call("GET", f"/auth/v1/admin/users/{UUID(key)}")
+async def _read_subject(rest: Rest, key: str, now: datetime) -> Subject | Missing:
+    path = f"/auth/v1/admin/users/{UUID(key)}"
+    answer = await rest.call("GET", path)
+    if _fails_at_user(answer):
+        answer = await rest.call("GET", path)
+    if _fails_at_user(answer):
+        return Missing.UNREADABLE
     if answer.status == 404:
         document = answer.json()
         if isinstance(document, dict) and document.get("error_code", document.get("code")) == "user_not_found":
-            return None
+            return Missing.GONE
         raise AnswerMalformed("admin user: 404 that is not Supabase Auth's")
     if answer.status != 200:
         raise refusal_of(answer)
     return _subject(answer.json(), key, now)
+
+
+def _fails_at_user(answer: Answer) -> bool:
+    """Tell Supabase Auth's own 500 (a NULL where it scans text fails every read of one user) from a gateway's."""
+    return answer.status == 500 and error_of(answer)[1] != ""
 
 
 def _subject(document: Any, key: str, now: datetime) -> Subject:  # noqa: ANN401  # JSON from outside

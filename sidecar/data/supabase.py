@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from sidecar.data.auth import count_subjects, read_subjects
+from sidecar.data.auth import Missing, count_subjects, read_subjects
 from sidecar.data.premises import KEY_TYPE, instant, require_premises, require_zone
 from sidecar.data.rest import Rest, Row, quoted, refusal_of
 from sidecar.data.streams import Noted, Tally, chunks, keys_without_row, noting
 from sidecar.domain.credits import LedgerRow, OrderValue
 from sidecar.domain.finding import horizon
-from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Unproven
+from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Subject, Unproven
 from sidecar.domain.plan import PlanRow, canonical
 from sidecar.domain.rule import Amount, FromSubject, LedgerSource, Rule, Table, Value
 from sidecar.errors import (
@@ -212,12 +212,14 @@ class SupabaseData:
             rows = await self.read_rows(rule, chunk)
             ledger = await self.ledger(rule, chunk)
             subjects = await read_subjects(self._rest, chunk, datetime.now(UTC))
-            emails = {key: subject.email for key, subject in subjects.items() if subject and subject.email}
+            known = {key: subject for key, subject in subjects.items() if isinstance(subject, Subject)}
+            emails = {key: subject.email for key, subject in known.items() if subject.email}
             taken = await self._taken(rule, emails)
             found += [
                 Facts(
                     key=key,
-                    subject=subjects[key],
+                    subject=known.get(key),
+                    unreadable=subjects[key] is Missing.UNREADABLE,
                     ledger=tuple(ledger.get(key, ())),
                     expected_row=rows.get(key),
                     email_taken=key in taken,

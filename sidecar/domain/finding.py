@@ -26,6 +26,7 @@ class FindingClass(StrEnum):
     REPAIRABLE = "repairable"
     TOO_YOUNG = "too_young"  # evidence or subject younger than min_age: a sign-up in flight is not damage
     UNCONFIRMED = "unconfirmed"  # not yet seen in enough consecutive proven looks
+    SUBJECT_UNREADABLE = "subject_unreadable"  # Supabase Auth fails at this one user, and at no other
     SUBJECT_GONE = "subject_gone"  # credits of a user whom Supabase Auth does not know any more
     SUBJECT_DELETED = "subject_deleted"
     SUBJECT_BANNED = "subject_banned"
@@ -100,6 +101,8 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
 
 def _barred(rule: Rule, facts: Facts, oldest_at: datetime | None, horizon_at: datetime) -> FindingClass | None:
     """Name what stands in the way before money is even looked at. First match wins."""
+    if facts.unreadable:
+        return FindingClass.SUBJECT_UNREADABLE
     subject = facts.subject
     if subject is None:
         return FindingClass.SUBJECT_GONE

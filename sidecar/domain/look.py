@@ -126,7 +126,8 @@ class Subject:
 class Facts:
     """Everything known about one candidate, read by key.
 
-    `subject` is None when Supabase Auth answered 404. `expected_row` is the row that came to exist meanwhile, if any.
+    `subject` is None when Supabase Auth answered 404, or cannot load this one user (`unreadable`).
+    `expected_row` is the row that came to exist meanwhile, if any.
     """
 
     key: str
@@ -134,4 +135,5 @@ class Facts:
     ledger: tuple[LedgerRow, ...]
     expected_row: Mapping[str, Value] | None
     email_taken: bool
+    unreadable: bool = False
     anchors: tuple[Anchor, ...] = ()

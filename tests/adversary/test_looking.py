@@ -38,9 +38,6 @@ async def test_an_odd_status_leaves_the_rule_blind(world: World, status: int, pa
     assert cycle.outcome is Outcome.UNKNOWN
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one user whom Supabase Auth cannot load (500, as for NULL tokens) blinds the rule for ever"
-)
 async def test_one_user_whom_auth_cannot_read_does_not_blind_the_rule(world: World) -> None:
     await world.user(ALICE)
     await world.user(BOB)
