@@ -1,4 +1,7 @@
-"""Every relative link leads somewhere: to a file or folder that exists, and to a heading that the page has."""
+"""Every relative link leads somewhere: to a file or folder that exists, and to a heading that the page has.
+
+So does the runbook that each rule names, from the root.
+"""
 
 import re
 from collections.abc import Iterator
@@ -16,6 +19,10 @@ def problems(root: Path) -> Iterator[str]:
         for number, target in _targets(page):
             if (wrong := _wrong(root, page, target)) is not None:
                 yield f"{page.name}:{number}: link {target}: {wrong}"
+    for rule in sorted((root / "rules").glob("*.yaml")):
+        named = re.search(r"^runbook: *(\S+)", rule.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if named is None or not (root / named[1]).is_file():
+            yield f"rules/{rule.name}: its runbook is not there"
 
 
 def _targets(page: Page) -> Iterator[tuple[int, str]]:

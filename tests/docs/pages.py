@@ -12,7 +12,7 @@ NOT_OURS = frozenset(
     | {"__pycache__", "node_modules", "var", "build", "dist"}
 )
 _HEADING = re.compile(r"^(#{1,6}) +(.*?) *#*$")
-_ROW = re.compile(r"^\| *`([^`]+)` *\|")
+_ROW = re.compile(r"^\| *(`[^`]+`(?:, `[^`]+`)*) *\|")
 _SPAN = re.compile(r"`([^`]+)`")
 
 
@@ -52,8 +52,9 @@ class Page:
         return lines
 
     def rows(self, *headings: str) -> list[tuple[str, Line]]:
-        """Return the coded word that opens each row of the tables in a section, with its line."""
-        return [(row[1], line) for line in self.section(*headings) if (row := _ROW.match(line.text))]
+        """Return the coded words of each row's first cell in the tables of a section, each with its line."""
+        found = [(row[1], line) for line in self.section(*headings) if (row := _ROW.match(line.text))]
+        return [(word, line) for cell, line in found for word in _SPAN.findall(cell)]
 
     def code(self) -> Iterator[tuple[int, str]]:
         """Yield every line of code and every coded span, with the number of its line."""

@@ -58,6 +58,17 @@ def test_links_in_code_and_links_elsewhere_are_left_alone(tmp_path: Path) -> Non
     assert read(tmp_path, "page.md").anchors() == set()
 
 
+def test_a_rule_without_its_runbook_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "docs/here.md", "# Here\n")
+    write(tmp_path, "rules/a.yaml", "rule: a\nrunbook: docs/here.md  # why\n")
+    write(tmp_path, "rules/b.yaml", "rule: b\nrunbook: docs/gone.md\n")
+    write(tmp_path, "rules/c.yaml", "rule: c\n")
+    assert list(links.problems(tmp_path)) == [
+        "rules/b.yaml: its runbook is not there",
+        "rules/c.yaml: its runbook is not there",
+    ]
+
+
 # Words
 
 
@@ -98,6 +109,11 @@ def test_a_word_without_a_row_a_row_without_a_word_and_a_word_with_two_rows_are_
         f"{group.what} `{word}` has 2 rows",
         f"{group.what} `{word}` has 2 rows",
     ]
+
+
+def test_one_row_may_tell_of_several_words(tmp_path: Path) -> None:
+    write(tmp_path, "page.md", "| `one`, `two` | `three` |\n| four | `five` |\n| `six` seven | x |\n")
+    assert [word for word, _ in read(tmp_path, "page.md").rows()] == ["one", "two"]
 
 
 def test_the_lists_that_people_look_up_are_all_held() -> None:
@@ -206,7 +222,7 @@ def test_one_line_too_many_is_named(tmp_path: Path, name: str, most: int) -> Non
         "export PIP_INDEX" + "_URL=https://example.org/x",
         "pip install --find" + "-links /wheels x",
         "see https://packages" + ".example.org/x",
-        "url = 'https://example.org/root/simple" + "/'",
+        "url = 'https://example.org/root/sim" + "ple/'",
     ],
 )
 def test_the_address_of_a_package_index_is_named_in_any_file(tmp_path: Path, line: str) -> None:
