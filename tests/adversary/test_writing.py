@@ -106,7 +106,7 @@ ODD = """create function public.odd() returns trigger language plpgsql as $$ beg
   if new.id::text like '%%0001' then raise exception using errcode = '{}'; end if; return new; end $$"""
 
 
-@pytest.mark.parametrize("code", ["P0002", "54000", "42501", "PT422"])
+@pytest.mark.parametrize("code", ["P0002", "54000", "42501", "PT422", "XX000", "38000"])
 async def test_a_row_that_the_database_refuses_in_an_odd_way_does_not_block_the_others(world: World, code: str) -> None:
     await world.user(ALICE)
     await world.user(BOB)
@@ -197,3 +197,14 @@ async def test_a_text_key_in_capitals_is_refused_or_found(world: World) -> None:
     await world.stage().repair.tick(a_rule())
 
     assert len(await world.sql("select id from public.users where lower(id) = %s", ALICE)) == 1
+
+
+async def test_a_rollback_that_may_pass_is_no_refusal_of_a_row(world: World) -> None:
+    await world.user(ALICE)
+    await world.sql(ODD.format("40001"))
+    await world.sql("create trigger odd before insert on public.users for each row execute function public.odd()")
+    rule = a_rule()
+    rule = replace(rule, guard=replace(rule.guard, triggers_reviewed=frozenset({"odd"})))
+    await world.stage("first").repair.tick(rule)
+
+    assert [run.status for run in await world.state.runs()] == [RunStatus.INTERRUPTED]
