@@ -19,7 +19,7 @@ from sidecar.checks.kinds import KINDS
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
 from sidecar.domain.check import Check, CheckState
-from sidecar.domain.event import Event, LifecycleChanged, LookFinished, TickPostponed
+from sidecar.domain.event import Event, FaultCaught, LifecycleChanged, LookFinished, TickPostponed
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome
@@ -62,8 +62,13 @@ class LastLooks:
 
     def hear(self, event: Event) -> None:
         """Keep the last look of each rule."""
-        if isinstance(event, LookFinished):
-            self.looks[event.rule] = event
+        match event:
+            case LookFinished():
+                self.looks[event.rule] = event
+            case FaultCaught():  # a rule whose cycle broke knows nothing any more
+                self.looks.pop(event.where.removeprefix("rule "), None)
+            case _:
+                pass
 
 
 async def serve(config: Config, stop: Stop, *, announce: Callable[[str], None]) -> int:
@@ -188,12 +193,10 @@ def _cycle(app: App, rule: Rule, ticker: Ticker) -> Work:
 
 async def _unready(app: App) -> str | None:
     """Return why Sidecar cannot do its work, or None. It proves by writing that its memory can be written."""
-    name, standing = next(iter(app.watch.standing.items()), (None, CheckState()))
     try:
-        if name is None:
-            await app.state.check_states()
-        else:
-            await app.state.save_check(name, replace(standing, last=None))
+        for check in app.config.checks[:1]:
+            standing = app.watch.standing.get(check.name, CheckState())
+            await app.state.save_check(check.name, replace(standing, last=None))
     except StateUnavailable as error:
         return str(error)
     return None

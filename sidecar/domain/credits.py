@@ -11,7 +11,7 @@ from sidecar.domain.rule import Amount, Origin
 
 OrderValue: TypeAlias = datetime | int | str
 Step: TypeAlias = tuple[Amount, Amount]  # an amount and the balance after it
-DATE_RESOLUTION = timedelta(seconds=1)  # a snapshot bears the time of an HTTP `Date`, which is cut to the second
+DATE_RESOLUTION = timedelta(seconds=2)  # a snapshot bears an HTTP `Date`: cut to the second, and renewed late
 READINGS_TRIED_AT_MOST = 6  # rows tied in time; more of them (over 720 orders) count as ambiguous unread
 
 

@@ -44,7 +44,6 @@ class FindingClass(StrEnum):
     WRITE_REJECTED = "write_rejected"  # an earlier insert of this row was refused; held until released or expired
 
 
-NESTED_AT_MOST = 20  # levels of a user's own document; a deeper one could not be written down, and so block a plan
 DEFERRED = frozenset({FindingClass.TOO_YOUNG, FindingClass.UNCONFIRMED})
 
 
@@ -154,16 +153,14 @@ def _constant(source: Constant, plan_id: str) -> JSON:
 
 
 def _dig(subject: Subject | None, path: tuple[str, ...]) -> JSON:
-    """Follow a dotted path. An empty string is no value: Auth stores '' where there is none."""
+    """Follow a dotted path to a text. '' is no value (Auth stores it for none), and neither is what is no text.
+
+    Users edit their own metadata: a number or an object there must not come back from a text column as another value.
+    """
     here: JSON = dict(subject.fields) if subject else None
     for step in path:
         here = here.get(step) if isinstance(here, dict) else None
-    return here if here != "" and not _is_deep(here, NESTED_AT_MOST) else None
-
-
-def _is_deep(value: JSON, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(levels == 0 or _is_deep(item, levels - 1) for item in inner)
+    return here if isinstance(here, str) and here else None
 
 
 def evidence_digest(facts: Facts) -> str:

@@ -160,7 +160,7 @@ class Looker:
 
     async def _findings(self, rule: Rule, sighting: Sighting, keys: Sequence[str], plan_id: str) -> list[Finding]:
         limit = rule.guard.max_rows * EXAMINED_PER_CAP
-        if len(keys) > limit:
+        if len(sighting.candidates) > limit:
             unread = Finding(key="", kind=FindingClass.UNEXAMINED, oldest_at=None, evidence="")
             return [replace(unread, key=key) for key in keys]
         held = {q.key for q in await self._state.held(rule.name, self._clock.now()) if q.source == "run"}

@@ -75,13 +75,22 @@ class Planner:
         )
 
     async def wait_for_person(self, rule: Rule, plan: Plan, seen: Seen, actor: str) -> Cycle:
-        """Store the plan for a person, unless one with the same rows waits already."""
-        for stored in await self._state.plans(rule.name, PlanStatus.WAITING):
+        """Store the plan for a person, unless one with the same rows waits, or was approved, already."""
+        for stored in await self._state.plans(rule.name):
+            if stored.status not in (PlanStatus.WAITING, PlanStatus.APPROVED):
+                continue
             if _same_rows(rule, stored.plan, plan) and stored.plan.expires_at > self._clock.now():
                 return Cycle(rule=rule.name, outcome=Outcome.PLANNED, seen=seen, plan=stored.plan)
         await self._state.save_plan(plan, PlanStatus.WAITING, actor)
         self._reporter.emit(PlanMade(rule=rule.name, plan_id=plan.id, rows=len(plan.rows), waiting=True))
         return Cycle(rule=rule.name, outcome=Outcome.PLANNED, seen=seen, plan=plan)
+
+    async def withdraw(self, rule: Rule) -> None:
+        """Reject what waits: a proven look found nothing that it could repair any more."""
+        for stored in await self._state.plans(rule.name, PlanStatus.WAITING):
+            await self._state.move_plan(
+                stored.plan.id, PlanStatus.WAITING, PlanStatus.REJECTED, "sidecar", self._clock.now()
+            )
 
     async def judge_stored(self, rule: Rule, stored: StoredPlan, proof: ReadProof) -> Refuse | None:
         """Put an approved plan before every guard again: it was approved some time ago."""

@@ -13,7 +13,7 @@ from sidecar.domain.run import Outcome
 from sidecar.engine.cycle import Cycle, blind, busy, observed, refused
 from sidecar.engine.lease import TTL_SECONDS, Lease, Leases
 from sidecar.engine.look import Looker, Seen
-from sidecar.engine.planning import Planner
+from sidecar.engine.planning import Planner, observes
 from sidecar.engine.running import Runner
 from sidecar.ports import Clock, Reporter, State, StoredPlan
 
@@ -70,6 +70,8 @@ class Repair:
         """Make a plan that waits for a person, whatever the mode."""
 
         async def work(_lease: Lease) -> Cycle:
+            if rule.mode is Mode.OBSERVE:
+                return refused(rule, observes())
             by_hand = replace(rule, mode=Mode.APPROVE) if rule.mode is Mode.AUTO else rule
             plan_id = self._new_id()
             seen = await self._look(by_hand, looks=rule.detect.confirmations, plan_id=plan_id, typed=False)
@@ -165,6 +167,7 @@ class Repair:
         decision = decide(rule, seen.findings, await self._planner.situation(rule, seen, typed=typed))
         match decision:
             case Nothing():
+                await self._planner.withdraw(rule)
                 return Cycle(rule=rule.name, outcome=Outcome.NOTHING_TO_DO, seen=seen)
             case Refuse():
                 observing = decision.guard is GuardName.MODE and not typed  # a person who asked is told no

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sidecar.domain.decide import GuardName, Refuse, judge_amount, judge_freeze, judge_plan
-from sidecar.domain.event import RunStarted
+from sidecar.domain.event import FreezeRead, RunStarted
 from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Mode, Rule
@@ -20,7 +20,9 @@ from sidecar.engine.planning import bounds, observes
 from sidecar.engine.trust import trust_digest
 from sidecar.engine.verify import Verified, Verifier
 from sidecar.errors import LeaseLost, SidecarError
-from sidecar.ports import Clock, Reporter, State
+from sidecar.ports import Clock, Reporter, State, StoredPlan
+
+AUTOMATIC = "sidecar"  # the actor of ticks: approves, in mode auto, what every guard lets through
 
 
 class Runner:
@@ -79,7 +81,7 @@ class Runner:
         if stored is None:
             message = f"run {run.id} has no plan"
             raise SidecarError(message)
-        stale = judge_plan(stored.plan, rule, proof, self._clock.now())
+        stale = _judge_mode(rule, stored) or judge_plan(stored.plan, rule, proof, self._clock.now())
         if (barred := await self._judge_rest(rule, proof, run, is_stale=stale is not None)) is not None:
             return refused(rule, barred, run_id=run.id)
         if not await self._state.adopt_run(run.id, lease.name, lease.epoch, self._clock.now()):
@@ -92,11 +94,12 @@ class Runner:
 
     async def _judge_rest(self, rule: Rule, proof: ReadProof, run: Run, *, is_stale: bool) -> Refuse | None:
         """Put what is left of a run before the guards again. Nothing more is written of a stale one: no cap bars it."""
-        if rule.mode is Mode.OBSERVE:
-            return observes()
         situation = await bounds(self._state, rule, proof, self._clock.now(), typed=False, trusted=True)
+        self._reporter.emit(FreezeRead(rule=rule.name, frozen=situation.frozen is not None))
+        if is_stale:
+            return None
         rows = await self._state.rows(run.id)
-        left = 0 if is_stale else sum(r.settled.result is RowResult.PLANNED and not r.in_flight for r in rows)
+        left = sum(r.settled.result is RowResult.PLANNED and not r.in_flight for r in rows)
         return judge_freeze(situation.frozen) or (judge_amount(rule, left, situation) if left else None)
 
     async def _abandon(self, work: Work, why: Refuse) -> Cycle:
@@ -185,3 +188,17 @@ class Runner:
             results=await self._results(work),
             verified=verified,
         )
+
+
+def _judge_mode(rule: Rule, stored: StoredPlan) -> Refuse | None:
+    """Refuse to go on where the mode has changed to one that would not have begun."""
+    if rule.mode is Mode.OBSERVE:
+        return observes()
+    if rule.mode is Mode.APPROVE and stored.approver == AUTOMATIC:
+        return Refuse(
+            guard=GuardName.PLAN_NOT_APPROVED,
+            value=f"plan {stored.plan.id} was approved by the guards alone, and the mode is approve by now",
+            limit="approved by a person",
+            hint="what is left of it will wait in a new plan",
+        )
+    return None

@@ -2,6 +2,7 @@
 
 import getpass
 import hmac
+import os
 from collections.abc import Mapping, Sequence
 
 from sidecar.config.settings import Scope, Token
@@ -17,7 +18,7 @@ def actor_of(name: str | None, scope: Scope, tokens: Sequence[Token], environ: M
     token on the command line would stand in the list of processes. Raises: UsageError, AccessDenied.
     """
     if not tokens:
-        return name or getpass.getuser()
+        return name or _person()
     if name is None:
         raise UsageError(
             f"tokens are configured: say who you are with --as NAME and put the token into {TOKEN_VARIABLE}"
@@ -31,3 +32,11 @@ def actor_of(name: str | None, scope: Scope, tokens: Sequence[Token], environ: M
     if scope not in known.scopes:
         raise AccessDenied(f"--as {name}: the token lacks the scope {scope}")
     return name
+
+
+def _person() -> str:
+    """Name the user of this process; in a container it often has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -84,11 +84,6 @@ async def test_profiles_without_an_instant_are_no_violations(world: World) -> No
     assert cycle.outcome is Outcome.NOTHING_TO_DO
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="look._findings counts young keys against the mass that is left unread: a wave of sign-ups stops the repair"
-    " of a real orphan and is published as unexamined damage",
-)
 async def test_young_sign_ups_are_no_mass_of_damage(world: World) -> None:
     await world.user(ALICE)
     for number in range(100, 121):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from starlette.types import Scope
 
 from sidecar.domain.run import Outcome

@@ -73,8 +73,9 @@ async def test_a_rule_that_observes_never_writes_whatever_is_asked(stage: Stage,
     }
     cycle = await verbs[verb]()
 
-    assert guard_of(cycle) is (GuardName.MODE if verb in ("backfill", "rehearse") else None)
-    assert cycle.outcome is (Outcome.REFUSED if verb in ("backfill", "rehearse") else Outcome.OBSERVED)
+    asked_to_write = verb in ("backfill", "plan", "rehearse")
+    assert guard_of(cycle) is (GuardName.MODE if asked_to_write else None)
+    assert cycle.outcome is (Outcome.REFUSED if asked_to_write else Outcome.OBSERVED)
     assert await stage.state.plans() == []
     await nothing_was_written(stage)
 

@@ -178,12 +178,24 @@ async def test_a_frozen_rule_resumes_nothing(stage: Stage) -> None:
     assert stage.data.made("read_rows") == []
 
 
-async def test_a_rule_that_only_observes_by_now_resumes_nothing(stage: Stage) -> None:
+async def test_a_rule_that_only_observes_by_now_accounts_for_the_run_and_writes_no_more(stage: Stage) -> None:
     await killed_after_the_insert(stage)
+    written = len(stage.data.inserted)
     cycle = await stage.beside("second").repair.tick(auto(mode=Mode.OBSERVE))
 
-    assert cycle.refusal is not None
-    assert cycle.refusal.guard is GuardName.MODE
+    assert (cycle.outcome, cycle.detail) == (Outcome.ABANDONED, "mode: observe")
+    assert len(stage.data.inserted) == written
+    assert not [row for row in await stage.state.rows(cycle.run_id or "") if row.in_flight]
+
+
+async def test_an_automatic_run_does_not_go_on_once_a_person_must_approve(stage: Stage) -> None:
+    await killed_after_the_insert(stage)
+    written = len(stage.data.inserted)
+    cycle = await stage.beside("second").repair.tick(auto(mode=Mode.APPROVE))
+
+    assert cycle.outcome is Outcome.ABANDONED
+    assert cycle.detail.startswith("plan_not_approved")
+    assert len(stage.data.inserted) == written
 
 
 async def test_a_blind_look_resumes_nothing(stage: Stage) -> None:
