@@ -14,8 +14,8 @@ setup: .venv/.dev ## make .venv with everything needed to work on Sidecar
 demo: .venv/.demo ## start the embedded stack with the incident in it and run Sidecar on it (ARGS="--once --json")
 	@$(BIN)/sidecar demo $(ARGS)
 
-test: .venv/.dev ## run the tests (ARGS="-k word")
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## run the tests (ARGS="-k word"; ARGS="-n0 -s" shows the figures that they print)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: lint test docs ## what CI runs: lint, types, import contracts, tests, docs
 

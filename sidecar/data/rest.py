@@ -164,12 +164,14 @@ def _refused_write(table: Table, answer: Answer) -> SidecarError:
     The status does not tell: a trigger may raise any SQLSTATE, and PostgREST makes 400, 403, 404, 422 or 500 of it.
     """
     code, message = error_of(answer)
-    if code in NO_SUCH:
-        return SchemaMismatch(f"{table}: {message}")
+    if code in NO_SUCH:  # PostgREST names tables and columns; a trigger's own words may hold a row
+        return SchemaMismatch(f"{table}: {message if code.startswith('PGRST') else code}")
     of_database = SQLSTATE.fullmatch(code) is not None and not code.startswith(PASSING)
     of_key = answer.status == 401 and not code.startswith("PT")  # PTxyz: a trigger that chose its status itself
     if (of_database and not of_key) or code.startswith(MALFORMED_REQUEST):
         return WriteRejected(f"{table}: refused with {code}", code, answer.status)
+    if of_database and of_key:
+        return AccessDenied(f"status {answer.status} {code}")
     return refusal_of(answer)
 
 

@@ -102,7 +102,8 @@ def _told(rule: Rule, facts: Facts, story: dict[str, object]) -> list[str]:
     table, ledger = rule.detect.expects.table, rule.detect.ledger.table
     subject = facts.subject
     state = [w for w in ("deleted", "banned", "anonymous") if subject is not None and getattr(subject, w)]
-    known = "does not know this user" if subject is None else f"knows this user: {', '.join(state) or 'live'}"
+    missing = "cannot load this user" if facts.unreadable else "does not know this user"
+    known = missing if subject is None else f"knows this user: {', '.join(state) or 'live'}"
     lines = [
         f"  {rule.name}",
         f"    Supabase Auth      {known}" + (f", since {subject.created_at:%Y-%m-%d %H:%M} UTC" if subject else ""),

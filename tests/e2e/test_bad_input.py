@@ -260,7 +260,6 @@ def test_a_rule_that_does_not_fit_the_schema_is_refused_by_name(
     nothing_written(project, ended)
 
 
-@pytest.mark.xfail(reason="sidecar.engine.look lets an answer with status 400 escape as an error", strict=True)
 def test_a_column_of_the_wrong_type_leaves_the_rule_unknown(project: Project) -> None:
     project.write(rule={"created: created_at, order": "created: amount, order"})
     ended = project.ask("detect", "--json")
