@@ -265,3 +265,36 @@ def test_a_column_of_the_wrong_type_leaves_the_rule_unknown(project: Project) ->
     ended = project.ask("detect", "--json")
     assert ended.code == 3
     assert rows_of(ended)["outcome"] == "unknown"
+
+
+@pytest.mark.parametrize("blind_from", [1, 2], ids=["before the read", "after the read"])
+def test_a_look_that_does_not_see_the_canary_itself_believes_nothing(
+    bent: Project, detour: Detour, blind_from: int
+) -> None:
+    asked = 0
+
+    async def bend(request: Request) -> ASGIApp | None:
+        nonlocal asked  # the check asks for the nonce too; this is the look's own client
+        if request.url.path != "/rest/v1/sidecar_canary" or request.query_params.get("select") != "id":
+            return None
+        asked += 1
+        return JSONResponse([]) if asked >= blind_from else None
+
+    detour.bend = bend
+    ended = bent.ask("backfill", RULE, "--json")
+    assert (ended.code, rows_of(ended)["outcome"]) == (3, "unknown"), ended
+    assert rows_of(ended)["detail"].startswith("canary_unseen"), rows_of(ended)["detail"]
+    nothing_written(bent, ended)
+
+
+def test_a_ledger_whose_pages_do_not_add_up_is_no_evidence(bent: Project, detour: Detour) -> None:
+    async def bend(request: Request) -> ASGIApp | None:
+        asked = request.query_params
+        later = asked.get("user_id", "").startswith("in.(") and "or" in asked
+        return JSONResponse([]) if later and request.url.path == "/rest/v1/credit_transactions" else None
+
+    detour.bend = bend
+    ended = bent.ask("backfill", RULE, "--json")
+    assert (ended.code, rows_of(ended)["outcome"]) == (3, "unknown"), ended
+    assert "pages add up to" in rows_of(ended)["detail"], rows_of(ended)["detail"]
+    nothing_written(bent, ended)

@@ -72,6 +72,13 @@ def test_a_fault_that_blinds_it_writes_nothing_and_is_named(
     assert re.search(named, rule["detail"]), rule["detail"]
 
 
+def test_reads_cut_after_the_first_page_are_seen_on_small_tables_too(sidecar: Sidecar) -> None:
+    ended = sidecar("demo", "--once", "--json", "--users", "200", "--orphans", "5", "--fault", "truncated_reads")
+    rule = _rule(ended.document)
+    assert (ended.code, rule["outcome"], rule["inserted"]) == (3, "unknown", 0), ended.stderr
+    assert "count_mismatch" in rule["detail"]
+
+
 def test_a_ledger_that_users_may_write_is_evidence_for_no_automatic_repair(sidecar: Sidecar) -> None:
     ended = _once(sidecar, "--fault", "forgeable_ledger")
     rule = _rule(ended.document)
