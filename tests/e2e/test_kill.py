@@ -57,6 +57,7 @@ async def _trials(folder: Path, *, kills: int, orphans: int) -> None:
             await asyncio.to_thread(_trial, served, state, moments, tally, kills)
             assert await _restored(served) == unbroken
             _account(state, rows=len(unbroken))
+            print(f"{tally.kills} kills in {tally.trials} trials so far, each trial as the unbroken run", flush=True)
     told = f"{tally.kills} kills in {tally.trials} trials of {orphans + 1} rows: 0 twice, 0 missed"
     print(f"{told}; an unbroken run takes {tally.unbroken_seconds:.0f} s")
 
