@@ -5,6 +5,7 @@ it, and what does not fit is dropped.
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -97,6 +98,11 @@ async def open_tracing(endpoint: str | None, *, service_name: str) -> AsyncItera
 def _add_exporter(provider: "TracerProvider", endpoint: str) -> "ScrubbedExporter":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # 100 ms
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  # likewise
+
+    # The exporter's thread may outlive the log by a moment; with no handler at all, Python prints its words bare.
+    library = logging.getLogger("opentelemetry")
+    if not library.handlers:
+        library.addHandler(logging.NullHandler())
 
     from sidecar.telemetry.spans import ScrubbedExporter  # noqa: PLC0415  # likewise
 
