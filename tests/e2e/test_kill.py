@@ -47,6 +47,7 @@ async def _trials(folder: Path, *, kills: int, orphans: int) -> None:
     spec = StackSpec(users=orphans * 2, orphans=orphans, seed=7, faults=(), data_dir=None)
     tally = Tally()
     async with stack(spec) as served:
+        await _let_nobody_come_of_age(served)
         started = time.monotonic()
         unbroken = await _unbroken(served, folder / "unbroken")
         tally.unbroken_seconds = time.monotonic() - started
@@ -117,6 +118,14 @@ def _configured(folder: Path) -> Path:
         (folder / "rules" / f"{RULE}.yaml").write_text(text)
         path.write_text(main.replace("./var/", f"{folder}/"))
     return path
+
+
+async def _let_nobody_come_of_age(served: Stack) -> None:
+    """Take out the users who are too young to be judged: in the quarter of an hour of a soak they no longer are."""
+    async with await psycopg.AsyncConnection.connect(served.database_url, autocommit=True) as connection:
+        await connection.execute(
+            "delete from public.credit_transactions where created_at > now() - interval '20 minutes'"
+        )
 
 
 async def _forget(served: Stack) -> None:
