@@ -1,8 +1,8 @@
 """What the engine needs from the world. Adapters implement these; the engine never imports an adapter."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -63,11 +63,24 @@ class BalanceBook(Protocol):
         ...
 
 
+class Transaction(Protocol):
+    """A transaction that a batch is written in. Only the adapters that share it look inside."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one insert of a batch came to: the rows that the database returned, by key."""
+    """What one insert of a batch came to: the rows that the database returned, by key.
+
+    `digests` are of whole rows, by key: what undo compares with. Empty where the path cannot undo.
+    """
 
     rows: Mapping[str, Mapping[str, Value]]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 class Data(Protocol):
@@ -91,8 +104,10 @@ class Data(Protocol):
         """Return what the database says about the rule's tables, or a catalogue with `visible=False`."""
         ...
 
-    async def insert(self, rule: Rule, rows: Sequence[PlanRow]) -> Landed:
+    async def insert(self, rule: Rule, rows: Sequence[PlanRow], transaction: Transaction | None) -> Landed:
         """Insert rows that do not exist yet, atomically; rows whose key exists are left as they are.
+
+        In `transaction` when there is one: then nothing has happened before that commits.
 
         Raises: WriteRejected when the database refused, and so wrote nothing.
         TargetUnreachable after which nobody knows whether it was written.
@@ -137,6 +152,24 @@ class StoredRow:
     key: str
     settled: Settled
     in_flight: bool
+
+
+class Batch(Protocol):
+    """A batch that was announced. Nothing of it counts before `settle`, and, in a transaction, before its commit."""
+
+    @property
+    def frozen(self) -> str | None:
+        """Who froze the rule: then nothing was announced and nothing may be written."""
+        ...
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The transaction that the rows must be written in; None where memory and data live apart."""
+        ...
+
+    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
+        """Record what became of the batch's rows. Raises: LeaseLost."""
+        ...
 
 
 class State(BalanceBook, Protocol):
@@ -243,6 +276,16 @@ class State(BalanceBook, Protocol):
 
     async def settle(self, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime) -> None:
         """Record what became of rows. Raises: LeaseLost."""
+        ...
+
+    def batch(
+        self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime
+    ) -> AbstractAsyncContextManager[Batch]:
+        """Hold a batch open: `intend` on the way in, its `settle` before the way out.
+
+        Where memory and data share a database all of it is one transaction: leaving the block commits, an error out of
+        the block undoes everything. Raises: what `intend` raises.
+        """
         ...
 
     async def rows(self, run_id: str) -> list[StoredRow]:

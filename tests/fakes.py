@@ -17,7 +17,7 @@ from sidecar.domain.look import Catalogue, Counts, Facts, ReadProof, Sighting, S
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import FromSubject, Rule, Value
 from sidecar.errors import WriteRejected
-from sidecar.ports import BalanceBook, Landed
+from sidecar.ports import BalanceBook, Landed, Transaction
 
 START = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 E = TypeVar("E")
@@ -198,7 +198,8 @@ class FakeData:
         await self._begin("catalogue", (rule.name,))
         return self.catalogue_seen
 
-    async def insert(self, rule: Rule, rows: Sequence[PlanRow]) -> Landed:
+    async def insert(self, rule: Rule, rows: Sequence[PlanRow], transaction: Transaction | None) -> Landed:
+        assert transaction is None, "memory and these data live apart"
         lost = await self._begin("insert", [row.key for row in rows])
         refused = next((row.key for row in rows if row.key in self.poison), None)
         if refused is not None:

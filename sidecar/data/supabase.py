@@ -29,7 +29,7 @@ from sidecar.errors import (
     SchemaMismatch,
     TransientError,
 )
-from sidecar.ports import BalanceBook, Landed
+from sidecar.ports import BalanceBook, Landed, Transaction
 
 KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL
 EMAIL_CHARS_AT_ONCE = 4000  # as percent-encoded
@@ -271,8 +271,8 @@ class SupabaseData:
                 owners.setdefault(str(row[column]), set()).add(_key(row[key]))
         return {key for key, email in emails.items() if owners.get(email, set()) - {key}}
 
-    async def insert(self, rule: Rule, rows: Sequence[PlanRow]) -> Landed:
-        """Insert a batch in one statement; see `Rest.insert`."""
+    async def insert(self, rule: Rule, rows: Sequence[PlanRow], _transaction: Transaction | None) -> Landed:
+        """Insert a batch in one statement; see `Rest.insert`. A POST is a transaction of its own."""
         columns = tuple(rule.repair.values)
         landed = await self._rest.insert(
             rule.detect.expects.table, key=rule.detect.expects.key, columns=columns, rows=[row.values for row in rows]

@@ -73,10 +73,14 @@ class RowResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of one row, and why when it did not land (a reason word, an SQLSTATE)."""
+    """What became of one row, and why when it did not land (a reason word, an SQLSTATE).
+
+    `written` is a digest of the whole row as it landed, empty where the path cannot tell: undo compares with it.
+    """
 
     result: RowResult
     reason: str = ""
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

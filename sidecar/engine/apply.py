@@ -32,7 +32,7 @@ from sidecar.errors import (
     TransientError,
     WriteRejected,
 )
-from sidecar.ports import Clock, Data, Reporter, State
+from sidecar.ports import Clock, Data, Landed, Reporter, State
 
 BATCH_ROWS = 100
 TRIES_PER_INSERT = 3
@@ -126,12 +126,13 @@ class Applier:
         }
         with self._reporter.span("batch", **attributes):
             settled = await self._read_again(work, batch)
+            if settled:
+                await self._settle(work, settled)
             going = [row for row in batch if row.key not in settled]
             try:
                 settled |= await self._insert(work, going) if going else {}
             except _FrozenMeanwhile as frozen:  # what was written before it stays in flight until it is read back
                 return Halted(why=str(frozen), frozen=True)
-            await self._settle(work, settled)
         self._tell(work, settled, started, done=done + len(batch))
         return None
 
@@ -169,49 +170,68 @@ class Applier:
     async def _insert(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
         """Insert rows, isolating the ones that the database refuses by halving."""
         try:
-            landed = await self._try_insert(work, rows)
+            return await self._try_write(work, rows)
         except WriteRejected as error:
             if len(rows) == 1:
-                integrity = error.sqlstate.startswith("23")
-                result = RowResult.CONFLICT if integrity else RowResult.FAILED
-                return {rows[0].key: Settled(result=result, reason=error.sqlstate)}
+                result = RowResult.CONFLICT if error.sqlstate.startswith("23") else RowResult.FAILED
+                refused = {rows[0].key: Settled(result=result, reason=error.sqlstate)}
+                await self._settle(work, refused)
+                return refused
             middle = len(rows) // 2
             return await self._insert(work, rows[:middle]) | await self._insert(work, rows[middle:])
-        settled: dict[str, Settled] = {}
-        for row in rows:
-            if row.key in landed:
-                altered = differing(row.values, landed[row.key])
-                settled[row.key] = Settled(
-                    result=RowResult.INSERTED, reason=f"altered:{','.join(altered)}" if altered else ""
-                )
-        missing = [row.key for row in rows if row.key not in landed]
-        present = await self._data.read_rows(work.rule, missing) if missing else {}
-        for key in missing:
-            swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
-            settled[key] = whose_row(work, present[key]) if key in present else swallowed
-        return settled
 
-    async def _announce(self, work: Work, rows: Sequence[PlanRow]) -> None:
-        """Read fence and freeze and leave word of the rows, just before each POST; a retry and a half are POSTs too."""
-        keys = [row.key for row in rows]
-        now = self._clock.now()
-        frozen = await self._state.intend(work.run.id, work.lease.name, work.lease.epoch, keys, now)
-        if frozen is not None:
-            raise _FrozenMeanwhile(frozen)
-
-    async def _try_insert(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Mapping[str, Value]]:
-        """Insert, and insert again where no answer came: a key that exists by then is passed over."""
-        tries = 0
-        while True:
+    async def _try_write(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
+        """Write, and write again where no answer came: what memory knows as settled by then is left alone."""
+        tries, settled, left = 0, dict[str, Settled](), list(rows)
+        while left:
             tries += 1
-            await self._announce(work, rows)
             try:
-                return (await self._data.insert(work.rule, rows)).rows
+                settled |= await self._write(work, left)
             except TransientError as error:
                 asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
                 if tries == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
                     raise
                 await self._clock.sleep(asked if asked is not None else 0.5 * 2**tries)
+                settled |= await self._settled_already(work, left)
+            left = [row for row in rows if row.key not in settled]
+        return settled
+
+    async def _settled_already(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
+        """Ask memory about a batch whose end nobody heard: its transaction may have been committed."""
+        keys = {row.key for row in rows}
+        known = [row for row in await self._state.rows(work.run.id) if row.key in keys]
+        return {row.key: row.settled for row in known if row.settled.result is not RowResult.PLANNED}
+
+    async def _write(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
+        """Write one batch: fence and freeze are read, rows announced, inserted and settled, in this order.
+
+        A retry and a half are batches too, so each reads fence and freeze of its own.
+        """
+        run, lease = work.run, work.lease
+        keys = [row.key for row in rows]
+        async with self._state.batch(run.id, lease.name, lease.epoch, keys, self._clock.now()) as batch:
+            if batch.frozen is not None:
+                raise _FrozenMeanwhile(batch.frozen)
+            landed = await self._data.insert(work.rule, rows, batch.transaction)
+            settled = await self._account(work, rows, landed)
+            await batch.settle(settled, self._clock.now())
+        return settled
+
+    async def _account(self, work: Work, rows: Sequence[PlanRow], landed: Landed) -> dict[str, Settled]:
+        """Say what became of each row: landed, altered on its way, somebody else's, or swallowed."""
+        settled: dict[str, Settled] = {}
+        for row in rows:
+            if row.key in landed.rows:
+                altered = differing(row.values, landed.rows[row.key])
+                reason = f"altered:{','.join(altered)}" if altered else ""
+                written = landed.digests.get(row.key, "")
+                settled[row.key] = Settled(result=RowResult.INSERTED, reason=reason, written=written)
+        missing = [row.key for row in rows if row.key not in landed.rows]
+        present = await self._data.read_rows(work.rule, missing) if missing else {}
+        for key in missing:
+            swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
+            settled[key] = whose_row(work, present[key]) if key in present else swallowed
+        return settled
 
 
 def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:

@@ -1,7 +1,9 @@
 """Rows of runs: announced before they are written, settled afterwards, so that a crash leaves no row unexplained."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -9,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost
-from sidecar.ports import StoredRow
+from sidecar.ports import Batch, StoredRow, Transaction
 from sidecar.state import audit
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
@@ -28,50 +30,24 @@ class Rows(Store):
         `planned`: a row that landed, or was refused, is never tried again.
         """
         async with self._database.writing() as connection:
-            holder = await fence(connection, lease, epoch)
-            ours = (runs.c.id == run_id) & (runs.c.lease == lease) & (runs.c.epoch == epoch)
-            query = sa.select(runs.c.rule).where(ours, runs.c.status == RunStatus.APPLYING)
-            rule = await connection.scalar(query)
-            if rule is None:
-                raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
-            if (who := await frozen_by(connection, rule)) is not None:
-                return who
-            await _beat(connection, run_id, now)
-            number = await _announce(connection, run_id, epoch, keys, now)
-            await audit.append(
-                connection,
-                at=now,
-                actor=holder,
-                verb="batch.announced",
-                subject=run_id,
-                details={"batch": number, "epoch": epoch, "rows": len(keys)},
-            )
-            return None
+            return await intend(connection, run_id, lease, epoch, keys, now)
 
     async def settle(self, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime) -> None:
         """Record what became of rows. Raises: LeaseLost; ValueError for a key that the run does not have."""
-        settled = run_rows.update().where(run_rows.c.run_id == run_id, run_rows.c.key == sa.bindparam("row_key"))
-        settled = settled.values(
-            result=sa.bindparam("row_result"), reason=sa.bindparam("row_reason"), in_flight=False, touched_at=now
-        )
         async with self._database.writing() as connection:
-            holder = await fence(connection, lease, epoch)
-            if await connection.scalar(sa.select(runs.c.lease).where(runs.c.id == run_id)) != lease:
-                raise ValueError(f"run {run_id} does not stand under the lease on {lease}")
-            await _beat(connection, run_id, now)
-            for some in slices(list(results.items())):
-                rows = [{"row_key": key, "row_result": s.result, "row_reason": s.reason} for key, s in some]
-                if (await connection.execute(settled, rows)).rowcount != len(rows):
-                    raise ValueError(f"run {run_id} does not have one of the keys")
-            counts = Counter(str(s.result) for s in results.values())
-            await audit.append(
-                connection,
-                at=now,
-                actor=holder,
-                verb="batch.settled",
-                subject=run_id,
-                details={"results": dict(counts)},
-            )
+            await settle(connection, run_id, lease, epoch, results, now)
+
+    @contextlib.asynccontextmanager
+    async def batch(
+        self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime
+    ) -> AsyncIterator[Batch]:
+        """Announce a batch, and settle it in a transaction of its own: the data lives elsewhere."""
+
+        async def settle_apart(results: Mapping[str, Settled], at: datetime) -> None:
+            await self.settle(run_id, lease, epoch, results, at)
+
+        frozen = await self.intend(run_id, lease, epoch, keys, now)
+        yield OpenBatch(frozen=frozen, transaction=None, apart=settle_apart)
 
     async def rows(self, run_id: str) -> list[StoredRow]:
         """Return a run's rows in the plan's order."""
@@ -80,7 +56,7 @@ class Rows(Store):
             return [
                 StoredRow(
                     key=row.key,
-                    settled=Settled(result=RowResult(row.result), reason=row.reason),
+                    settled=Settled(result=RowResult(row.result), reason=row.reason, written=row.written),
                     in_flight=row.in_flight,
                 )
                 for row in await connection.execute(query)
@@ -93,6 +69,73 @@ class Rows(Store):
         query = query.where(runs.c.lease == table, run_rows.c.touched_at >= since, counts)
         async with self._database.reading() as connection:
             return (await connection.execute(query)).scalar_one()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBatch:
+    """A batch under way. Implements `sidecar.ports.Batch`."""
+
+    frozen: str | None
+    transaction: Transaction | None
+    apart: Callable[[Mapping[str, Settled], datetime], Awaitable[None]]
+
+    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
+        """Record what became of the batch's rows. Raises: LeaseLost."""
+        await self.apart(results, now)
+
+
+async def intend(
+    connection: AsyncConnection, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime
+) -> str | None:
+    """Answer `Rows.intend` inside a transaction."""
+    holder = await fence(connection, lease, epoch)
+    ours = (runs.c.id == run_id) & (runs.c.lease == lease) & (runs.c.epoch == epoch)
+    query = sa.select(runs.c.rule).where(ours, runs.c.status == RunStatus.APPLYING)
+    rule = await connection.scalar(query)
+    if rule is None:
+        raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
+    if (who := await frozen_by(connection, rule)) is not None:
+        return who
+    await _beat(connection, run_id, now)
+    number = await _announce(connection, run_id, epoch, keys, now)
+    await audit.append(
+        connection,
+        at=now,
+        actor=holder,
+        verb="batch.announced",
+        subject=run_id,
+        details={"batch": number, "epoch": epoch, "rows": len(keys)},
+    )
+    return None
+
+
+async def settle(
+    connection: AsyncConnection, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime
+) -> None:
+    """Do what `Rows.settle` does inside a transaction."""
+    settled = run_rows.update().where(run_rows.c.run_id == run_id, run_rows.c.key == sa.bindparam("row_key"))
+    settled = settled.values(
+        result=sa.bindparam("row_result"),
+        reason=sa.bindparam("row_reason"),
+        written=sa.bindparam("row_written"),
+        in_flight=False,
+        touched_at=now,
+    )
+    holder = await fence(connection, lease, epoch)
+    if await connection.scalar(sa.select(runs.c.lease).where(runs.c.id == run_id)) != lease:
+        raise ValueError(f"run {run_id} does not stand under the lease on {lease}")
+    await _beat(connection, run_id, now)
+    for some in slices(list(results.items())):
+        rows = [
+            {"row_key": key, "row_result": s.result, "row_reason": s.reason, "row_written": s.written}
+            for key, s in some
+        ]
+        if (await connection.execute(settled, rows)).rowcount != len(rows):
+            raise ValueError(f"run {run_id} does not have one of the keys")
+    counts = Counter(str(s.result) for s in results.values())
+    await audit.append(
+        connection, at=now, actor=holder, verb="batch.settled", subject=run_id, details={"results": dict(counts)}
+    )
 
 
 async def _beat(connection: AsyncConnection, run_id: str, now: datetime) -> None:

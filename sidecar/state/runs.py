@@ -136,7 +136,7 @@ class Runs(Store):
 
 def _planned(run_id: str, plan: Plan, keys: Iterable[str]) -> list[dict[str, object]]:
     places = {row.key: place for place, row in enumerate(plan.rows)}
-    common = {"run_id": run_id, "result": RowResult.PLANNED, "reason": "", "in_flight": False}
+    common = {"run_id": run_id, "result": RowResult.PLANNED, "reason": "", "written": "", "in_flight": False}
     try:
         return [{**common, "key": key, "position": places[key]} for key in keys]
     except KeyError as error:

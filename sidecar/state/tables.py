@@ -175,6 +175,7 @@ batches = sa.Table(
     sa.Column("row_count", sa.Integer, nullable=False),
 )
 
+# `written` is the digest of the row that landed, where the path can tell; undo compares with it.
 # `touched_at` is the last announcement or settlement; its index serves the daily cap.
 run_rows = sa.Table(
     "run_rows",
@@ -184,6 +185,7 @@ run_rows = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("result", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("written", sa.Text, nullable=False),
     sa.Column("in_flight", sa.Boolean, nullable=False),
     sa.Column("batch", sa.Integer),
     sa.Column("touched_at", Instant),

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +15,13 @@ from sidecar.domain.decide import GuardName
 from sidecar.domain.event import RunStarted
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Constant, Mode
-from sidecar.domain.run import Outcome, RowResult, Run, RunStatus
+from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
 from sidecar.engine.apply import BATCH_ROWS
 from sidecar.engine.lease import RENEW_SECONDS, TTL_SECONDS
 from sidecar.errors import LeaseLost, SidecarError, TargetUnreachable, Unreached
-from sidecar.ports import State
+from sidecar.ports import Batch, State
 from sidecar.state.open import open_state
+from sidecar.state.rows import OpenBatch
 from tests.domain.cast import REPAIR, RULE
 from tests.engine.cast import ROOMY, TABLE, Stage, a_world, approve, auto, harm, keys_of
 from tests.fakes import After, FakeClock
@@ -391,6 +393,18 @@ class Mortal:
             return found
 
         return use
+
+    @contextlib.asynccontextmanager
+    async def batch(
+        self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime
+    ) -> AsyncIterator[Batch]:
+        """As the real one: two uses of the memory."""
+
+        async def settle(results: Mapping[str, Settled], at: datetime) -> None:
+            await self.settle(run_id, lease, epoch, results, at)
+
+        frozen = await self.intend(run_id, lease, epoch, keys, now)
+        yield OpenBatch(frozen=frozen, transaction=None, apart=settle)
 
 
 STRIDE = 5

@@ -195,7 +195,7 @@ async def test_rows_of_a_run_that_is_not_there_are_refused(path: Path) -> None:
     async with open_state(f"sqlite:///{path}") as state:
         database = state._database  # type: ignore[attr-defined]  # the guard is below the port
         orphan = run_rows.insert().values(
-            run_id="run-9", key="alice", position=0, result="planned", reason="", in_flight=False
+            run_id="run-9", key="alice", position=0, result="planned", reason="", written="", in_flight=False
         )
         with pytest.raises(sa.exc.IntegrityError, match="FOREIGN KEY"):
             async with database.writing() as connection:

@@ -217,6 +217,7 @@ def _rows() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("result", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("written", sa.Text(), nullable=False),
         sa.Column("in_flight", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=True),
         sa.Column("touched_at", sa.BigInteger(), nullable=True),
