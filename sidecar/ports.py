@@ -13,6 +13,7 @@ from sidecar.domain.look import Baseline, Catalogue, Facts, Sighting, Unproven
 from sidecar.domain.plan import Plan, PlanRow, PlanStatus
 from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import Outcome, Run, RunStatus, Settled
+from sidecar.domain.steering import Freeze, Holder
 
 
 class Clock(Protocol):
@@ -190,6 +191,10 @@ class State(BalanceBook, Protocol):
         """Give the lease back; the epoch stays spent."""
         ...
 
+    async def holder(self, lease: str) -> Holder | None:
+        """Return who holds a lease, expired or not; None for one that nobody ever took."""
+        ...
+
     async def save_check(self, check: str, state: CheckState) -> None:
         """Remember a check's standing verdict."""
         ...
@@ -270,7 +275,8 @@ class State(BalanceBook, Protocol):
     async def intend(self, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime) -> str | None:
         """Announce a batch before it is written: fence, freeze and heartbeat in one transaction.
 
-        Returns who froze the rule, in which case nothing was announced, else None. Raises: LeaseLost.
+        Returns who froze the rule, or paused or aborted the run, in which case nothing was announced, else None.
+        Raises: LeaseLost.
         """
         ...
 
@@ -325,7 +331,7 @@ class State(BalanceBook, Protocol):
         ...
 
     async def freeze(self, scope: str, actor: str, reason: str, at: datetime) -> None:
-        """Stop all writing for a rule, or for everything (scope `*`)."""
+        """Stop all writing of a scope: a rule, everything (`*`), or one run (`pause_of`, `abort_of`)."""
         ...
 
     async def unfreeze(self, scope: str, actor: str, at: datetime) -> bool:
@@ -334,6 +340,10 @@ class State(BalanceBook, Protocol):
 
     async def frozen(self, rule: str) -> str | None:
         """Return who froze the rule or everything and why, as one short text, or None."""
+        ...
+
+    async def freezes(self) -> list[Freeze]:
+        """Return every freeze, pause and abort that stands, oldest first."""
         ...
 
     async def trusted(self, rule: str) -> str | None:

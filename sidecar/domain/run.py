@@ -32,7 +32,9 @@ TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.INTERRUPTED: frozenset(
         {
             RunStatus.APPLYING,  # resumed under a new lease, after every guard said yes again
-            RunStatus.FINISHED,  # abandoned: plan expired, rule or schema changed; rows are accounted for first
+            # Abandoned: plan expired or gone, rule or schema changed. Cancelled: somebody aborted it, also where the
+            # rule is not configured any more. Rows in flight are accounted for first; unwritten ones stay `planned`.
+            RunStatus.FINISHED,
         }
     ),
     RunStatus.FINISHED: frozenset(),
@@ -85,7 +87,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A durable run. `epoch` fences its holder: whoever holds a lower one must not write."""
+    """A durable run. `epoch` fences its holder: whoever holds a lower one must not write.
+
+    `lease` names the lease that the run works under, which is its target table; memory fills it in.
+    """
 
     id: str
     rule: str
@@ -98,6 +103,7 @@ class Run:
     heartbeat_at: datetime
     finished_at: datetime | None = None
     detail: str = ""
+    lease: str = ""
     results: Mapping[RowResult, int] = field(default_factory=dict)
 
 

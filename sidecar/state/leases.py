@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.domain.steering import Holder
 from sidecar.errors import LeaseLost
 from sidecar.state import audit
 from sidecar.state.store import Store
@@ -50,6 +51,13 @@ class Leases(Store):
             await audit.append(
                 connection, at=at, actor=holder, verb="lease.released", subject=lease, details={"epoch": epoch}
             )
+
+    async def holder(self, lease: str) -> Holder | None:
+        """Return who holds a lease, expired or not; None for one that nobody ever took."""
+        query = sa.select(leases).where(leases.c.name == lease)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(query)).one_or_none()
+        return None if found is None else Holder(name=found.holder, epoch=found.epoch, expires_at=found.expires_at)
 
 
 async def fence(connection: AsyncConnection, lease: str, epoch: int) -> str:

@@ -94,7 +94,7 @@ async def intend(
     rule = await connection.scalar(query)
     if rule is None:
         raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
-    if (who := await frozen_by(connection, rule)) is not None:
+    if (who := await frozen_by(connection, rule, run_id)) is not None:
         return who
     await _beat(connection, run_id, now)
     number = await _announce(connection, run_id, epoch, keys, now)

@@ -182,5 +182,6 @@ def _restore(row: sa.Row[Any], results: Mapping[RowResult, int]) -> Run:
         heartbeat_at=row.heartbeat_at,
         finished_at=row.finished_at,
         detail=row.detail,
+        lease=row.lease,
         results=results,
     )
