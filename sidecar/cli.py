@@ -274,12 +274,13 @@ def explain(user_id: str, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJSON =
     runner.perform(config, lambda app, _: tell(app, user_id), as_json=as_json)
 
 
-@cli.command(epilog="Example: sidecar schema --fixture | psql $DATABASE_URL")
+@cli.command(epilog="Example: sidecar schema --fixture | psql -1 -v ON_ERROR_STOP=1 $DATABASE_URL")
 def schema(
-    fixture: Annotated[bool, typer.Option("--fixture", help="Print the SQL of the optional fixture instead.")] = False,
+    fixture: Annotated[bool, typer.Option("--fixture", help="Print the SQL of fixture and roles instead.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Print the JSON Schema of the configuration, or the SQL of the fixture."""
-    runner.leave(runner.schema(fixture=fixture))
+    """Print the JSON Schema of the configuration, or the SQL of the optional fixture and of Sidecar's roles."""
+    runner.leave(runner.schema(config, fixture=fixture))
 
 
 @cli.command(epilog="Example: sidecar demo --once --json --users 2000 --orphans 37 --seed 7 --fault no_bypass")
@@ -293,6 +294,7 @@ def demo(
     guards: Annotated[
         str, typer.Option("--guards", help="demo: caps sized to --orphans; shipped: as shipped.")
     ] = "demo",
+    direct: Annotated[bool, typer.Option("--direct", help="Let Sidecar use PostgreSQL itself beside REST.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Check, detect, repair and verify once, and end.")] = False,
     as_json: AsJSON = False,
     stack_only: Annotated[bool, typer.Option("--stack-only", help="PostgreSQL and Supabase stand-in alone.")] = False,
@@ -308,6 +310,7 @@ def demo(
         data=data,
         faults=tuple(fault or ()),
         shipped_guards=demonstrate.guards(guards),
+        direct=direct,
     )
     if list_faults:
         runner.leave(demonstrate.list_faults())

@@ -33,7 +33,7 @@ def load(config_path: FilePath, kinds: Mapping[str, type[pydantic.BaseModel]], e
     problems = Problems()
     text = read_file(config_path, problems)
     expanded = None if text is None else _read_main(str(config_path), text, config_path.parent, environ, problems)
-    rules = _rule_texts(expanded, config_path.parent, problems)
+    rules = _rule_texts(expanded.document if expanded else None, config_path.parent, problems)
     return _assemble(text or "", expanded, rules, kinds, config_path.parent, problems)
 
 
@@ -55,6 +55,24 @@ def load_text(
     return _assemble(text, expanded, rules, kinds, folder, problems)
 
 
+def load_rules(texts: Mapping[str, str]) -> tuple[Rule, ...]:
+    """Read rules alone, by file name; whether the checks that they require exist is not asked. Raises: ConfigError."""
+    problems = Problems()
+    rules = _read_rules(texts, None, problems)
+    problems.raise_any()
+    return rules
+
+
+def load_rule_folder(config_path: FilePath) -> tuple[Rule, ...]:
+    """Read the rules of a configuration whose variables need not be set. Raises: ConfigError."""
+    problems = Problems()
+    text = read_file(config_path, problems)
+    document = None if text is None else parse(str(config_path), text, problems)
+    texts = _rule_texts(document, config_path.parent, problems)
+    problems.raise_any()
+    return load_rules(texts)
+
+
 def _read_main(
     file: str, text: str, folder: FilePath, environ: Mapping[str, str], problems: Problems
 ) -> Expanded | None:
@@ -65,15 +83,15 @@ def _read_main(
     return reveal_files(expanded, SECRETS, folder, problems)
 
 
-def _rule_texts(expanded: Expanded | None, folder: FilePath, problems: Problems) -> dict[str, str]:
+def _rule_texts(main: Document | None, folder: FilePath, problems: Problems) -> dict[str, str]:
     """Return the texts of the rule files by path, in file-name order."""
-    document = expanded.document if expanded else Document(file="")
+    document = main or Document(file="")
     named = document.at("rules", "path")
     directory = folder / (named if isinstance(named, str) and named else "rules")
     try:
         names = sorted(entry.name for entry in directory.iterdir())
     except (OSError, ValueError) as error:
-        if expanded:
+        if main:
             reason = error.strerror if isinstance(error, OSError) else "not a usable path"
             problems.add(document, ("rules", "path"), f"the folder cannot be read: {reason}", "it holds the rule files")
         return {}
@@ -155,7 +173,7 @@ def _config(
         supabase=SupabaseConfig(
             url=root.supabase.url, service_key=root.supabase.service_key, anon_key=root.supabase.anon_key
         ),
-        database_url=None,  # the schema admits no other until the direct path is built
+        database_url=root.database.url,
         backend_url=root.backend.url,
         checks=checks,
         rules=rules,

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -42,15 +43,24 @@ class SupabaseSection(Strict):
     anon_key: SecretText = Field(default_factory=lambda: Secret(""))
 
 
-def _no_database(value: object) -> None:
-    if value is not None and value != "":
-        raise wrong("the direct PostgreSQL path is not built yet", "leave it empty: the REST path is used")
+def _database_url(value: object) -> Secret | None:
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        is_whole = parts.scheme in ("postgresql", "postgres") and len(parts.path) > 1 and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise wrong("must be the URL of a PostgreSQL database", "like postgresql://sidecar:…@HOST:5432/postgres")
+    return Secret(text)
 
 
 class DatabaseSection(Strict):
     """The direct path to PostgreSQL."""
 
-    url: Annotated[None, Reads(_no_database, {"type": ["string", "null"], "maxLength": 0})] = None
+    url: Annotated[Secret | None, Reads(_database_url, {"type": ["string", "null"]})] = None
 
 
 class BackendSection(Strict):

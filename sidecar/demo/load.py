@@ -8,13 +8,17 @@ from importlib import resources
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
+from sidecar.config.load import load_rules
 from sidecar.demo.faults import Fault, database_faults
 from sidecar.demo.postgres import PostgresServer
 from sidecar.demo.record import Record, read_record, write_record
 from sidecar.demo.seed import Seeded, SeedSpec, seed
+from sidecar.demo.shipped import shipped_files
 from sidecar.errors import UsageError
 from sidecar.fixture import fixture_sql
+from sidecar.roles import roles_sql
 
 DATABASE = "velro"
 
@@ -29,6 +33,7 @@ async def load_demo(server: PostgresServer, spec: SeedSpec | None) -> Record:
     async with await psycopg.AsyncConnection.connect(server.url(DATABASE)) as connection:
         await connection.execute(resources.files("sidecar.demo").joinpath("schema.sql").read_bytes())
         await connection.execute(fixture_sql(nonce).encode())
+        await connection.execute(roles_sql(load_rules(shipped_files()[1])).encode())
     seeded = await seed(server.url(DATABASE), spec) if spec else _no_seeds()
     return _kept(server.data_dir, Record(kind=kind, canary_nonce=nonce, seeded=seeded))
 
@@ -55,6 +60,18 @@ async def load_file(server: PostgresServer, file: Path) -> Record:
         message = f"{file} cannot be loaded: {complaint.decode(errors='replace').strip()}"
         raise UsageError(message)
     return _kept(server.data_dir, Record(kind="file", canary_nonce="", seeded=_no_seeds()))
+
+
+async def open_login(server: PostgresServer) -> str:
+    """Give Sidecar's login a new password; return its URL, or an empty text where a kept database has no such login."""
+    password = secrets.token_urlsafe(24)
+    given = sql.SQL("alter role sidecar password {}").format(sql.Literal(password))
+    async with await psycopg.AsyncConnection.connect(server.url(DATABASE)) as connection:
+        found = await connection.execute("select from pg_roles where rolname = 'sidecar'")
+        if not found.rowcount:
+            return ""
+        await connection.execute(given)
+    return f"postgresql://sidecar:{password}@127.0.0.1:{server.port}/{DATABASE}"
 
 
 async def set_faults(server: PostgresServer, faults: frozenset[Fault]) -> None:

@@ -12,7 +12,7 @@ import psycopg
 from sidecar.demo.backend import Switches, backend_app
 from sidecar.demo.faults import Fault, FaultyGateway, handed_key, named_faults
 from sidecar.demo.layers import Manner
-from sidecar.demo.load import DATABASE, load_demo, load_file, set_faults
+from sidecar.demo.load import DATABASE, load_demo, load_file, open_login, set_faults
 from sidecar.demo.postgres import postgres
 from sidecar.demo.premises import temporary_data_dir
 from sidecar.demo.record import project_secret
@@ -45,12 +45,14 @@ class StackSpec:
 class Stack:
     """A running stack. `service_key` is the one handed to Sidecar, after faults; the backend has the right one.
 
+    `login_url` is of the login that Sidecar's three roles belong to, `database_url` the superuser's.
     `canary_token` signs in a user who owns `canary_credits`. Shown with its secrets left out.
     """
 
     supabase_url: str
     rest_url: str
     database_url: str = field(repr=False)
+    login_url: str = field(repr=False)
     backend_url: str
     anon_key: str = field(repr=False)
     service_key: str = field(repr=False)
@@ -111,6 +113,7 @@ async def stack(spec: StackSpec) -> AsyncIterator[Stack]:
             supabase_url=supabase.supabase_url,
             rest_url=supabase.rest_url,
             database_url=database_url,
+            login_url=await open_login(server),
             backend_url=backend_url,
             anon_key=keys.anon,
             service_key=handed_key(faults, anon_key=keys.anon, service_key=keys.service, jwt_secret=secret),

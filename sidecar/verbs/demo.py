@@ -24,6 +24,7 @@ from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
 from sidecar.engine.cycle import Cycle
+from sidecar.errors import UsageError
 from sidecar.serving import listen
 from sidecar.verbs.looking import look_line
 from sidecar.verbs.progress import Progress
@@ -53,6 +54,7 @@ class Options:
     data: Path | None
     faults: tuple[str, ...]
     shipped_guards: bool
+    direct: bool
 
 
 def guards(word: str) -> bool:
@@ -152,11 +154,11 @@ def _configure(options: Options, served: Stack) -> Config:
     folder.mkdir(exist_ok=True, mode=0o700)
     (folder / "rules").mkdir(exist_ok=True, mode=0o700)
     main, rules = shipped_files()
-    folder.joinpath("sidecar.yaml").write_text(_demo_config(main), encoding="utf-8")
+    folder.joinpath("sidecar.yaml").write_text(_demo_config(main, options), encoding="utf-8")
     for name, text in rules.items():
         ours = text if options.shipped_guards else _demo_guards(text, options)
         (folder / "rules" / name).write_text(_demo_mode(ours), encoding="utf-8")
-    environment = _environment(served, folder)
+    environment = _environment(served, folder, options)
     _write_environment(folder, environment)
     return load(folder / "sidecar.yaml", {name: kind.model for name, kind in KINDS.items()}, environment)
 
@@ -169,8 +171,11 @@ def _write_environment(folder: Path, environment: Mapping[str, str]) -> None:
     path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in exported.items()))
 
 
-def _environment(served: Stack, folder: Path) -> Mapping[str, str]:
+def _environment(served: Stack, folder: Path, options: Options) -> Mapping[str, str]:
+    if options.direct and not served.login_url:
+        raise UsageError("the kept database is older than the direct path: name another directory")
     return {
+        **({"SIDECAR_DATABASE_URL": served.login_url} if options.direct else {}),
         "SUPABASE_URL": served.supabase_url,
         "SUPABASE_SERVICE_ROLE_KEY": served.service_key,
         "SUPABASE_ANON_KEY": served.anon_key,
@@ -198,12 +203,18 @@ rules:
 """
 
 
-def _demo_config(text: str) -> str:
+_STATE = """
+state:
+  url: ${DEMO_STATE_URL}
+"""
+
+
+def _demo_config(text: str, options: Options) -> str:
     """Add a check with a known balance to the shipped file, and keep the state beside the data."""
     text = _replaced(text, r"\nrules:\n", _VALUE_CHECK)
     if not _is_free(DEMO_PORT):  # a second demo, or a Sidecar that is at work here
         text = _replaced(text, f"listen: 127.0.0.1:{DEMO_PORT}", "listen: 127.0.0.1:0")
-    return _replaced(text, r"sqlite:///\./var/sidecar\.db", "${DEMO_STATE_URL}")
+    return text if options.direct else text + _STATE
 
 
 def _is_free(port: int) -> bool:

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeAlias
 from sidecar.app import App, open_app
 from sidecar.checks.kinds import KINDS
 from sidecar.config.json_schema import json_schema
-from sidecar.config.load import load
+from sidecar.config.load import load, load_rule_folder, load_rules
 from sidecar.config.settings import Config, Scope
 from sidecar.errors import AccessDenied, ConfigError, PlanInvalid, SidecarError, UsageError
 from sidecar.verbs.actor import actor_of
@@ -152,15 +152,30 @@ def validate(config_path: Path, *, as_json: bool) -> int:
     return Exit.CLEAN
 
 
-def schema(*, fixture: bool) -> int:
-    """Print the JSON Schema of the configuration, or the fixture's SQL with a nonce of its own."""
-    if fixture:
-        import secrets  # noqa: PLC0415  # only here
+def schema(config_path: Path, *, fixture: bool) -> int:
+    """Print the JSON Schema of the configuration, or the SQL of the fixture, with a nonce of its own, and of the roles.
 
-        from sidecar.fixture import fixture_sql  # noqa: PLC0415
+    The roles may do what the rules of the configuration need, or the shipped ones where there is no such file.
+    """
 
-        sys.stdout.write(fixture_sql(secrets.token_hex(16)))
+    async def do() -> int:
+        sys.stdout.write(await asyncio.to_thread(_fixture, config_path) if fixture else _schema())
         return Exit.CLEAN
+
+    return guarded(do)
+
+
+def _schema() -> str:
     document = json_schema({name: kind.model for name, kind in KINDS.items()})
-    sys.stdout.write(json.dumps(document, indent=1) + "\n")
-    return Exit.CLEAN
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _fixture(config_path: Path) -> str:
+    import secrets  # noqa: PLC0415  # only here
+
+    from sidecar.demo.shipped import shipped_files  # noqa: PLC0415  # likewise
+    from sidecar.fixture import fixture_sql  # noqa: PLC0415  # likewise
+    from sidecar.roles import roles_sql  # noqa: PLC0415  # likewise: it loads the database's driver
+
+    rules = load_rule_folder(config_path) if config_path.exists() else load_rules(shipped_files()[1])
+    return fixture_sql(secrets.token_hex(16)) + "\n" + roles_sql(rules)
