@@ -235,13 +235,18 @@ class Applier:
 
 
 def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:
+    """Tell a row of this work's plan from somebody else's."""
+    return owner_of(work.rule, work.plan.id, present)
+
+
+def owner_of(rule: Rule, plan_id: str, present: Mapping[str, Value]) -> Settled:
     """Tell a row of ours from somebody else's by the mark that the rule writes; without a mark nobody can tell."""
-    marker = work.rule.plan_marker
+    marker = rule.plan_marker
     if marker is None:
         return Settled(result=RowResult.UNDETERMINED, reason="rows_carry_no_mark")
     column, key = marker
     marked = present.get(column)
-    if isinstance(marked, dict) and marked.get(key) == work.plan.id:
+    if isinstance(marked, dict) and marked.get(key) == plan_id:
         return Settled(result=RowResult.INSERTED)
     return Settled(result=RowResult.RACED, reason="row_exists")
 

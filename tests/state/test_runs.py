@@ -16,7 +16,7 @@ async def in_flight(state: State, run_id: str = "run-1") -> list[str]:
 
 async def test_a_run_comes_back_with_its_rows_in_the_plans_order(state: State) -> None:
     run = await started(state, await take(state))
-    assert await state.run("run-1") == replace(run, results={RowResult.PLANNED: 5})
+    assert await state.run("run-1") == replace(run, lease=TABLE, results={RowResult.PLANNED: 5})
     assert [row.key for row in await state.rows("run-1")] == list(KEYS)
     assert await state.run("run-9") is None
 
