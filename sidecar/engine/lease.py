@@ -9,7 +9,7 @@ from sidecar.errors import LeaseLost, StateUnavailable
 from sidecar.ports import Clock, State
 
 TTL_SECONDS = 10.0  # how long a dead holder blocks its successor
-RENEW_SECONDS = 2.0  # four renewals may fail before the lease runs out
+RENEWALS_PER_TTL = 5  # four may fail before the lease runs out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,9 @@ class Lease:
 class Leases:
     """Leases of one process. One process never holds the same lease twice: a second taker waits for the first."""
 
-    def __init__(self, *, state: State, clock: Clock, holder: str) -> None:
+    def __init__(self, *, state: State, clock: Clock, holder: str, ttl_seconds: float = TTL_SECONDS) -> None:
         """Act as `holder`, a name that no other process has."""
+        self.ttl_seconds = ttl_seconds
         self._state = state
         self._clock = clock
         self._holder = holder
@@ -56,19 +57,19 @@ class Leases:
     async def _acquire(self, name: str, wait_seconds: float) -> int | None:
         until = self._clock.monotonic() + wait_seconds
         while True:
-            epoch = await self._state.acquire(name, self._holder, TTL_SECONDS, self._clock.now())
+            epoch = await self._state.acquire(name, self._holder, self.ttl_seconds, self._clock.now())
             if epoch is not None or self._clock.monotonic() >= until:
                 return epoch
             await self._clock.sleep(0.25)
 
     async def _renew(self, name: str, epoch: int) -> None:
-        ends = self._clock.monotonic() + TTL_SECONDS
+        ends = self._clock.monotonic() + self.ttl_seconds
         while True:
-            await self._clock.sleep(RENEW_SECONDS)
+            await self._clock.sleep(self.ttl_seconds / RENEWALS_PER_TTL)
             asked = self._clock.monotonic()
             try:
-                await self._state.renew(name, epoch, TTL_SECONDS, self._clock.now())
-                ends = asked + TTL_SECONDS
+                await self._state.renew(name, epoch, self.ttl_seconds, self._clock.now())
+                ends = asked + self.ttl_seconds
             except StateUnavailable as error:
                 if self._clock.monotonic() >= ends:
                     raise LeaseLost(f"the lease on {name} could not be renewed in time") from error

@@ -11,7 +11,7 @@ from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome
 from sidecar.engine.cycle import Cycle, blind, busy, observed, refused
-from sidecar.engine.lease import TTL_SECONDS, Lease, Leases
+from sidecar.engine.lease import Lease, Leases
 from sidecar.engine.look import Looker, Seen
 from sidecar.engine.planning import Planner, observes
 from sidecar.engine.running import Runner
@@ -138,7 +138,7 @@ class Repair:
         return cycle
 
     def _hold(self, table: str) -> AbstractAsyncContextManager[Lease | None]:
-        return self._leases.hold(table, wait_seconds=TTL_SECONDS + 2)  # outlasts the lease of a holder that died
+        return self._leases.hold(table, wait_seconds=self._leases.ttl_seconds + 2)  # outlasts the lease of a holder that died
 
     async def _cycle(self, rule: Rule, lease: Lease, *, actor: str, typed: bool, looks: int) -> Cycle:
         """Look; take up what a dead holder left; else decide and act."""

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from sidecar.engine.lease import RENEW_SECONDS, TTL_SECONDS, Lease, Leases
+from sidecar.engine.lease import RENEWALS_PER_TTL, TTL_SECONDS, Lease, Leases
 from sidecar.errors import LeaseLost, StateUnavailable
 from sidecar.ports import State
 from tests.fakes import FakeClock
@@ -98,7 +98,7 @@ async def test_a_lease_is_renewed_while_the_block_lasts_so_that_nobody_takes_it(
     shaky = ShakyMemory(state)
     async with leases(shaky, clock).hold(TABLE):
         for _ in range(10):
-            await clock.let_renew(RENEW_SECONDS)
+            await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
             await shaky.renewals.get()
         assert await state.acquire(TABLE, "b", TTL_SECONDS, clock.now()) is None
 
@@ -109,7 +109,7 @@ async def test_a_lost_lease_cancels_the_block_and_says_so(state: State, clock: F
     async def block() -> None:
         async with leases(state, clock).hold(TABLE):
             await state.acquire(TABLE, "b", TTL_SECONDS, clock.now() + timedelta(seconds=TTL_SECONDS))
-            await clock.let_renew(RENEW_SECONDS)
+            await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -164,11 +164,11 @@ async def test_memory_that_cannot_be_written_for_a_while_does_not_end_the_block(
     shaky.failing = True
     async with leases(shaky, clock).hold(TABLE) as lease:
         for _ in range(4):
-            await clock.let_renew(RENEW_SECONDS)
+            await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
             assert await shaky.renewals.get()
         shaky.failing = False
         for _ in range(5):
-            await clock.let_renew(RENEW_SECONDS)
+            await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
             assert not await shaky.renewals.get()
         assert lease is not None
         assert await state.acquire(TABLE, "b", TTL_SECONDS, clock.now()) is None
@@ -181,7 +181,7 @@ async def test_a_lease_that_could_not_be_renewed_in_its_time_counts_as_lost(stat
     async def block() -> None:
         async with leases(shaky, clock).hold(TABLE):
             for _ in range(5):
-                await clock.let_renew(RENEW_SECONDS)
+                await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
                 await shaky.renewals.get()
             await asyncio.Event().wait()
 
