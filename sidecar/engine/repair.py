@@ -138,7 +138,8 @@ class Repair:
         return cycle
 
     def _hold(self, table: str) -> AbstractAsyncContextManager[Lease | None]:
-        return self._leases.hold(table, wait_seconds=self._leases.ttl_seconds + 2)  # outlasts the lease of a holder that died
+        outlast_the_dead = self._leases.ttl_seconds + 2
+        return self._leases.hold(table, wait_seconds=outlast_the_dead)
 
     async def _cycle(self, rule: Rule, lease: Lease, *, actor: str, typed: bool, looks: int) -> Cycle:
         """Look; take up what a dead holder left; else decide and act."""
