@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sidecar.domain.audit import AuditRow
 from sidecar.domain.check import Check, CheckState, Observation
 from sidecar.domain.credits import Anchor, LedgerRow
 from sidecar.domain.event import Event
@@ -344,6 +345,10 @@ class State(BalanceBook, Protocol):
 
     async def freezes(self) -> list[Freeze]:
         """Return every freeze, pause and abort that stands, oldest first."""
+        ...
+
+    def audit_rows(self, after_seq: int | None = None) -> AsyncIterator[AuditRow]:
+        """Yield the audit's rows after `after_seq`, or all, ascending: what is stored, also where it is wrong."""
         ...
 
     async def trusted(self, rule: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from sidecar.domain.check import Check, CheckState, Flip, Observation
+from sidecar.domain.check import Check, CheckState, Flip, Observation, Verdict
 from sidecar.domain.decide import Refuse
 from sidecar.domain.look import Counts, ProofFailure
 from sidecar.domain.run import Outcome, RowResult
@@ -141,6 +141,22 @@ class TickPostponed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChecked:
+    """The audit's chain was followed, over `rows` rows.
+
+    Healthy: `seq` and `hash` are its head. Unhealthy: `flaw` and `detail` say what is wrong first, at row `seq`.
+    Unknown: it could not be read; `detail` says why.
+    """
+
+    verdict: Verdict
+    seq: int | None = None
+    hash: str = ""
+    rows: int = 0
+    flaw: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LifecycleChanged:
     """The daemon changed phase: started, stopping, drained, stopped. `detail` is one short sentence."""
 
@@ -170,6 +186,7 @@ Event: TypeAlias = (
     | CycleFinished
     | FreezeRead
     | TickPostponed
+    | AuditChecked
     | LifecycleChanged
     | FaultCaught
 )

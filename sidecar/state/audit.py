@@ -1,17 +1,16 @@
 """The audit trail: one row for each change, in the change's own transaction, chained by hashes."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.domain.audit import GENESIS, row_hash
 from sidecar.domain.check import JSON
 from sidecar.domain.plan import canonical
 from sidecar.state.tables import audit
 
-GENESIS = "0" * 64
 SELF = "sidecar"  # the actor where no person and no lease holder acts
 
 
@@ -37,8 +36,3 @@ async def append(
         "prev_hash": GENESIS if last is None else last.hash,
     }
     await connection.execute(audit.insert().values(**row, hash=row_hash(row)))
-
-
-def row_hash(row: Mapping[str, object]) -> str:
-    """Hash every column but `hash` itself, in canonical JSON; the hash before is one of them."""
-    return hashlib.sha256(canonical({k: v for k, v in row.items() if k != "hash"}).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sidecar.state.balances import Balances
+from sidecar.state.chain import Trail
 from sidecar.state.freezes import Freezes
 from sidecar.state.leases import Leases
 from sidecar.state.looks import Looks
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.state.database import Database
 
 
-class SQLiteState(Balances, Freezes, Leases, Looks, Plans, Quarantine, Rows, Runs, Standing):
+class SQLiteState(Balances, Freezes, Leases, Looks, Plans, Quarantine, Rows, Runs, Standing, Trail):
     """Everything Sidecar remembers, in one file. Implements `sidecar.ports.State`."""
 
 

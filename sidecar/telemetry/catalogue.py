@@ -121,6 +121,16 @@ VERIFY_FAILURES: Final = _counter(
 CREDITS_DRIFT: Final = _gauge(
     "sidecar_credits_drift", _RULE, "Credits restored minus credits expected by the last verified run, in credits."
 )
+AUDIT_CHAIN_OK: Final = _gauge(
+    "sidecar_audit_chain_ok",
+    (),
+    "1 while the audit's chain holds, 0 once it does not; absent before the first check, and while it cannot be read.",
+)
+AUDIT_HEAD_SEQ: Final = _gauge(
+    "sidecar_audit_head_seq",
+    (),
+    "Number of the newest row up to which the audit's chain was verified. It never falls, unless rows are gone.",
+)
 LISTENER_FAILURES: Final = _counter(
     "sidecar_telemetry_failures_total", ("listener",), "Events that a listener of telemetry failed to take."
 )
@@ -138,5 +148,6 @@ CATALOGUE: Final = (
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,
     REFUSALS, FROZEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
+    AUDIT_CHAIN_OK, AUDIT_HEAD_SEQ,
     LISTENER_FAILURES, NOTIFICATIONS, BUILD,
 )  # fmt: skip

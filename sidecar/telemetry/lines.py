@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import (
+    AuditChecked,
     BatchSettled,
     CapMeasured,
     CheckObserved,
@@ -97,6 +98,18 @@ CATALOGUE: Final = (
         (INFO,),
         ("rule", "cause", "rest_seconds"),
         "A rule rests longer than its interval: asked to (Retry-After), because looks are dear (cost), or while blind.",
+    ),
+    Kind(
+        "audit.anchored",
+        (INFO,),
+        ("seq", "hash", "rows"),
+        "The audit's chain holds up to this row. Keep the line: `sidecar audit verify --anchors` checks against it.",
+    ),
+    Kind(
+        "audit.failed",
+        (WARNING, ERROR),
+        ("verdict", "flaw", "seq", "rows", "detail"),
+        "The audit's chain is broken at this row (unhealthy), or could not be read (unknown).",
     ),
     Kind("lifecycle.changed", (INFO,), ("phase", "detail"), "The daemon started, is stopping, has drained or stopped."),
     Kind("fault.caught", (ERROR,), ("where", "error_type", "detail"), "Something of ours broke and was contained."),
@@ -196,6 +209,14 @@ def _cycle_finished(event: CycleFinished) -> Line:
     return Line("cycle.finished", level, fields)
 
 
+def _audit_checked(event: AuditChecked) -> Line:
+    if event.verdict is Verdict.HEALTHY:
+        return Line("audit.anchored", INFO, {"seq": event.seq, "hash": event.hash, "rows": event.rows})
+    level = ERROR if event.verdict is Verdict.UNHEALTHY else WARNING
+    names = ("verdict", "flaw", "seq", "rows", "detail")
+    return Line("audit.failed", level, {name: getattr(event, name) for name in names})
+
+
 def _plain(name: str, level: str, *fields: str) -> Callable[[Event], Line]:
     """Make a line whose fields are the event's own."""
     return lambda event: Line(name, level, {field_name: getattr(event, field_name) for field_name in fields})
@@ -218,6 +239,7 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     CycleFinished: _cycle_finished,
     FreezeRead: _freeze_read,
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
+    AuditChecked: _audit_checked,
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),
     FaultCaught: _plain("fault.caught", ERROR, "where", "error_type", "detail"),
 }

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from sidecar.domain.check import JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import (
+    AuditChecked,
     BatchSettled,
     CapMeasured,
     CheckObserved,
@@ -80,6 +81,7 @@ class Metrics:
                 CycleFinished: self._cycle_finished,
                 FreezeRead: self._freeze_read,
                 FaultCaught: self._fault_caught,
+                AuditChecked: self._audit_checked,
                 PlanMade: _say_nothing,
                 TickPostponed: _say_nothing,
                 LifecycleChanged: _say_nothing,
@@ -227,6 +229,13 @@ class Metrics:
 
     def _freeze_read(self, event: FreezeRead) -> None:
         self._exposition.gauge(m.FROZEN).put((event.rule,), float(event.frozen))
+
+    def _audit_checked(self, event: AuditChecked) -> None:
+        of, standing = self._exposition, event.verdict
+        ok: dict[Labels, float] = {(): float(standing is Verdict.HEALTHY)}
+        of.gauge(m.AUDIT_CHAIN_OK).replace((), {} if standing is Verdict.UNKNOWN else ok)
+        head: dict[Labels, float] = {(): float(event.seq)} if event.hash and event.seq is not None else {}
+        of.gauge(m.AUDIT_HEAD_SEQ).replace((), head)
 
     def _fault_caught(self, event: FaultCaught) -> None:
         """Take a bug in a rule's task as an evaluation gone wrong, whose counts say nothing any more."""

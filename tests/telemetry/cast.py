@@ -7,6 +7,7 @@ from decimal import Decimal
 from sidecar.domain.check import JSON, Check, CheckState, Flip, Observation, Severity, Verdict, fold
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.event import (
+    AuditChecked,
     BatchSettled,
     CapMeasured,
     CheckObserved,
@@ -208,6 +209,8 @@ def one_of_each() -> tuple[Event, ...]:
         ended(Outcome.REFUSED, run_id=None, refusal=a_refusal()),
         FreezeRead(rule=RULE, frozen=True),
         TickPostponed(rule=RULE, cause="cost", rest_seconds=40.0),
+        AuditChecked(verdict=Verdict.HEALTHY, seq=7, hash="ab" * 32, rows=7),
+        AuditChecked(verdict=Verdict.UNHEALTHY, seq=3, rows=2, flaw="row_changed", detail="it was edited"),
         LifecycleChanged(phase="started", detail="version 0.1.0"),
         FaultCaught(where="check backend", error_type="KeyError", detail="watch.py:40 in look"),
     )

@@ -8,7 +8,16 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sidecar.domain.check import JSON, Verdict
-from sidecar.domain.event import CapMeasured, Event, FreezeRead, RunStarted, TickMissed, TickStarted, VerifyFailed
+from sidecar.domain.event import (
+    AuditChecked,
+    CapMeasured,
+    Event,
+    FreezeRead,
+    RunStarted,
+    TickMissed,
+    TickStarted,
+    VerifyFailed,
+)
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.telemetry.metrics import Metrics
 from tests.telemetry.cast import (
@@ -53,6 +62,7 @@ def a_story() -> Sequence[Event]:
         ended(Outcome.VERIFY_FAILED, drift=-1200.0),
         RunStarted(rule=RULE, run_id="r2", plan_id="p2", rows=2, resumed=False),
         settled({RowResult.INSERTED: 1}, done=1, total=2),
+        AuditChecked(verdict=Verdict.HEALTHY, seq=41, hash="ab" * 32, rows=41),
     )
 
 
