@@ -11,18 +11,16 @@ The edge cases, in the order in which they can happen to a batch:
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 
+from sidecar.domain.comparing import differing
+from sidecar.domain.decide import judge_freeze
 from sidecar.domain.event import BatchSettled
 from sidecar.domain.finding import FindingClass
-from sidecar.domain.look import ReadProof
-from sidecar.domain.plan import Plan, PlanRow
+from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule, Value
-from sidecar.domain.run import RowResult, Run, Settled
-from sidecar.engine.lease import Lease
+from sidecar.domain.run import RowResult, Settled
 from sidecar.engine.look import Looker, judge_facts
+from sidecar.engine.work import Halted, Work
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
@@ -37,27 +35,6 @@ from sidecar.ports import Clock, Data, Landed, Reporter, State
 BATCH_ROWS = 100
 TRIES_PER_INSERT = 3
 WAIT_SECONDS_AT_MOST = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Halted:
-    """The run stopped before its end; rows are where they were. `frozen` says that a person asked for it."""
-
-    why: str
-    frozen: bool = False
-    drained: bool = False
-    retry_after_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a run needs at hand while it writes."""
-
-    rule: Rule
-    plan: Plan
-    run: Run
-    lease: Lease
-    proof: ReadProof
 
 
 class _FrozenMeanwhile(Exception):  # no error: a person's wish, on its way out of nested calls
@@ -132,7 +109,7 @@ class Applier:
             try:
                 settled |= await self._insert(work, going) if going else {}
             except _FrozenMeanwhile as frozen:  # what was written before it stays in flight until it is read back
-                return Halted(why=str(frozen), frozen=True)
+                return Halted(why=str(frozen), refusal=judge_freeze(str(frozen)))
         self._tell(work, settled, started, done=done + len(batch))
         return None
 
@@ -249,30 +226,3 @@ def owner_of(rule: Rule, plan_id: str, present: Mapping[str, Value]) -> Settled:
     if isinstance(marked, dict) and marked.get(key) == plan_id:
         return Settled(result=RowResult.INSERTED)
     return Settled(result=RowResult.RACED, reason="row_exists")
-
-
-def differing(written: Mapping[str, Value], found: Mapping[str, Value]) -> list[str]:
-    """Return the columns whose stored value is not the written one."""
-    return sorted(column for column, value in written.items() if not same(value, found.get(column)))
-
-
-def same(written: Value, found: Value) -> bool:
-    """Compare by value: 12 equals Decimal('12.00'), True does not equal 1, and instants compare as such."""
-    numbers = all(isinstance(v, int | Decimal) and not isinstance(v, bool) for v in (written, found))
-    if written == found:
-        return numbers or type(written) is type(found)
-    return isinstance(written, str) and isinstance(found, str) and _same_instant(written, found)
-
-
-def _same_instant(written: str, found: str) -> bool:
-    instant = _instant(written)
-    return instant is not None and instant == _instant(found)
-
-
-def _instant(text: str) -> datetime | None:
-    """Read an instant; PostgreSQL writes the same one in another way than Supabase Auth."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

@@ -12,13 +12,14 @@ from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
-from sidecar.engine.apply import Applier, Halted, Work
+from sidecar.engine.apply import Applier
 from sidecar.engine.cycle import Cycle, blind, refused
 from sidecar.engine.lease import TTL_SECONDS, Lease
 from sidecar.engine.look import Seen, blindness_of
 from sidecar.engine.planning import bounds, observes
 from sidecar.engine.trust import trust_digest
 from sidecar.engine.verify import Verified, Verifier
+from sidecar.engine.work import Halted, Work
 from sidecar.errors import LeaseLost, SidecarError
 from sidecar.ports import Clock, Reporter, State, StoredPlan
 
@@ -145,9 +146,9 @@ class Runner:
         outcome = Outcome.CANCELLED if halted.drained else Outcome.UNKNOWN
         cycle = await self._told(work, outcome, seen, None, halted.why)
         cycle = replace(cycle, retry_after_seconds=halted.retry_after_seconds)
-        if not halted.frozen:
+        if halted.refusal is None:
             return cycle
-        return replace(cycle, outcome=Outcome.REFUSED, refusal=judge_freeze(halted.why))
+        return replace(cycle, outcome=Outcome.REFUSED, refusal=halted.refusal)
 
     async def _move(self, work: Work, after: RunStatus, *, outcome: Outcome | None = None, detail: str = "") -> None:
         """Move the run from where we hold it. Raises: LeaseLost when somebody else has moved it."""

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from sidecar.domain.comparing import same
 from sidecar.domain.credits import Balance, prove_balance
 from sidecar.domain.event import VerifyFailed
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Amount, FromBalance, Rule, Value
 from sidecar.domain.run import RowResult
-from sidecar.engine.apply import Work, same
+from sidecar.engine.work import Work
 from sidecar.ports import Data, Reporter, State, StoredRow
 
 

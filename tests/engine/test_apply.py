@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.domain.comparing import differing, same
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import BatchSettled
 from sidecar.domain.rule import Constant, Value
 from sidecar.domain.run import Outcome, RowResult, RunStatus
-from sidecar.engine.apply import BATCH_ROWS, TRIES_PER_INSERT, differing, same
+from sidecar.engine.apply import BATCH_ROWS, TRIES_PER_INSERT
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
