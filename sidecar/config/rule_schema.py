@@ -34,7 +34,7 @@ SUBJECT_DOCUMENTS = ("user_metadata", "app_metadata")
 _PATH_PART = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
-class EvidenceSection(Strict):
+class LedgerSection(Strict):
     """The ledger."""
 
     table: TableName
@@ -43,6 +43,23 @@ class EvidenceSection(Strict):
     order: Annotated[tuple[Identifier, ...], Field(min_length=1, max_length=8), Unique]
     amount: Identifier
     balance: Identifier
+
+
+class AuthSection(Strict):
+    """Supabase Auth itself, without the users whom a ledger names."""
+
+    auth: True_
+    without: LedgerSection | None = None
+
+
+def _which_evidence(value: object) -> str:
+    return TAG + ("auth" if isinstance(value, dict) and "auth" in value else "ledger")
+
+
+EvidenceSection: TypeAlias = Annotated[
+    Annotated[LedgerSection, Tag(f"{TAG}ledger")] | Annotated[AuthSection, Tag(f"{TAG}auth")],
+    Discriminator(_which_evidence),
+]
 
 
 class SubjectSection(Strict):

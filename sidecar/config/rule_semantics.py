@@ -20,6 +20,7 @@ def judge_rule(document: Document, name: str, kinds_of_checks: Mapping[str, str]
     _judge_target(document, problems)
     _judge_key(document, problems)
     _judge_money(document, problems)
+    _judge_origins(document, problems)
     _judge_constants(document, problems)
     _judge_defaults(document, problems)
     _judge_automation(document, problems)
@@ -44,7 +45,7 @@ def _judge_target(document: Document, problems: Problems) -> None:
         problems.add(
             document, path, "must not be a table of Supabase or PostgreSQL itself", "Sidecar never writes there"
         )
-    elif target == document.at("detect", "evidence", "table"):
+    elif target in (document.at("detect", "evidence", "table"), document.at("detect", "evidence", "without", "table")):
         problems.add(document, path, "must not be the table that the evidence stands in", "a repair would forge it")
 
 
@@ -86,6 +87,18 @@ def _judge_money(document: Document, problems: Problems) -> None:
             problems.add(document, (*path, "on_missing"), "must not be null for money", hint)
 
 
+def _judge_origins(document: Document, problems: Problems) -> None:
+    """Keep the ledger out of what rests on Supabase Auth: users with movements are another rule's."""
+    if "auth" not in document.mapping_at("detect", "evidence"):
+        return
+    for column in document.mapping_at("repair", "values"):
+        path = ("repair", "values", column, "balance")
+        for position, origin in enumerate(document.list_at(*path)):
+            if origin == "ledger":
+                message = "must not be ledger: the evidence of this rule is Supabase Auth, which records no movements"
+                problems.add(document, (*path, position), message, "[attested, snapshot]")
+
+
 def _is_null(source: Mapping[str, Plain]) -> bool:
     return "on_missing" in source and source["on_missing"] is None
 
@@ -122,7 +135,7 @@ def _judge_automation(document: Document, problems: Problems) -> None:
         return
     for part in ("evidence", "expects"):
         section = document.at("detect", part)
-        if isinstance(section, dict) and section.get("created") is None:
+        if isinstance(section, dict) and section.get("created") is None and "auth" not in section:
             message = "must name its created column while mode is auto"
             problems.add(document, ("detect", part, "created"), message, "or use mode: approve")
 

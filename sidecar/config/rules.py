@@ -8,10 +8,12 @@ from typing import assert_never
 from sidecar.config.document import Document, Path
 from sidecar.config.problems import Problems
 from sidecar.config.rule_schema import (
+    AuthSection,
     BalanceSource,
     ConstantSource,
     DetectSection,
     GuardSection,
+    LedgerSection,
     RepairSection,
     RuleSection,
     SubjectSource,
@@ -21,8 +23,10 @@ from sidecar.config.validate import validate
 from sidecar.config.yaml_text import parse
 from sidecar.domain.plan import canonical
 from sidecar.domain.rule import (
+    AuthSource,
     Constant,
     Detect,
+    Evidence,
     ExpectedRow,
     FromBalance,
     FromSubject,
@@ -79,21 +83,32 @@ def to_rule(section: RuleSection) -> Rule:
 
 
 def _detect(section: DetectSection) -> Detect:
-    evidence, expects = section.evidence, section.expects
+    expects = section.expects
     return Detect(
-        ledger=LedgerSource(
-            table=evidence.table,
-            key=evidence.key,
-            created=evidence.created,
-            order=evidence.order,
-            amount=evidence.amount,
-            balance=evidence.balance,
-        ),
+        ledger=_evidence(section.evidence),
         skip=frozenset(section.subject.skip),
         expects=ExpectedRow(table=expects.table, key=expects.key, created=expects.created),
         min_age_seconds=section.min_age,
         confirmations=section.confirmations,
         max_change_percent=section.max_change_percent,
+    )
+
+
+def _evidence(section: LedgerSection | AuthSection) -> Evidence:
+    if isinstance(section, AuthSection):
+        return AuthSource(without=None if section.without is None else ledger_of(section.without))
+    return ledger_of(section)
+
+
+def ledger_of(section: LedgerSection) -> LedgerSource:
+    """Turn what the schema read of a ledger into the domain's."""
+    return LedgerSource(
+        table=section.table,
+        key=section.key,
+        created=section.created,
+        order=section.order,
+        amount=section.amount,
+        balance=section.balance,
     )
 
 
@@ -135,14 +150,7 @@ def digest(detect: Detect, repair: Repair, guard: Guard, again_after_seconds: tu
     """
     document = {
         "detect": {
-            "ledger": {
-                "table": str(detect.ledger.table),
-                "key": detect.ledger.key,
-                "created": detect.ledger.created,
-                "order": list(detect.ledger.order),
-                "amount": detect.ledger.amount,
-                "balance": detect.ledger.balance,
-            },
+            "ledger": _described_evidence(detect.ledger),
             "skip": sorted(detect.skip),
             "expects": {
                 "table": str(detect.expects.table),
@@ -169,6 +177,23 @@ def digest(detect: Detect, repair: Repair, guard: Guard, again_after_seconds: tu
         "verify": [float(seconds) for seconds in again_after_seconds],
     }
     return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def _described_evidence(evidence: Evidence) -> dict[str, object]:
+    match evidence:
+        case LedgerSource():
+            return {
+                "table": str(evidence.table),
+                "key": evidence.key,
+                "created": evidence.created,
+                "order": list(evidence.order),
+                "amount": evidence.amount,
+                "balance": evidence.balance,
+            }
+        case AuthSource():
+            return {"auth": True, "without": evidence.without and _described_evidence(evidence.without)}
+        case _:
+            assert_never(evidence)
 
 
 def _described(source: ValueSource) -> dict[str, object]:

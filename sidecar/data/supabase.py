@@ -14,14 +14,14 @@ from urllib.parse import quote
 from uuid import UUID
 
 from sidecar.data.auth import Missing, count_subjects, read_subjects
-from sidecar.data.premises import KEY_TYPE, instant, require_premises, require_zone
+from sidecar.data.premises import KEY_TYPE, NEEDS_DATABASE, instant, require_premises, require_zone
 from sidecar.data.rest import Rest, Row, quoted, refusal_of
 from sidecar.data.streams import Noted, Tally, chunks, keys_without_row, noting
 from sidecar.domain.credits import LedgerRow, OrderValue
 from sidecar.domain.finding import horizon
 from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Subject, Unproven
 from sidecar.domain.plan import PlanRow, canonical
-from sidecar.domain.rule import Amount, FromSubject, LedgerSource, Rule, Table, Value
+from sidecar.domain.rule import Amount, AuthSource, FromSubject, LedgerSource, Rule, Table, Value
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
@@ -69,6 +69,8 @@ class SupabaseData:
 
     async def sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
         """Read evidence and expected rows whole up to the horizon, twice at most, and prove it."""
+        if isinstance(rule.detect.ledger, AuthSource):
+            return Unproven(failure=ProofFailure.NEEDS_DATABASE, detail=NEEDS_DATABASE)
         try:
             return await self._sight(rule, book, look_id)
         except RateLimited as error:
@@ -195,10 +197,11 @@ class SupabaseData:
 
     async def catalogue(self, rule: Rule) -> Catalogue:
         """Ask the fixture's function; without it the catalogue is not visible over REST."""
+        target, movements = rule.detect.expects.table, rule.detect.movements
         answer = await self._rest.call(
             "POST",
             "/rest/v1/rpc/sidecar_catalogue",
-            document={"target": str(rule.detect.expects.table), "ledger": str(rule.detect.ledger.table)},
+            document={"target": str(target), "ledger": str(movements.table if movements else target)},
         )
         if answer.status == 404:
             return Catalogue(visible=False)
@@ -232,8 +235,9 @@ class SupabaseData:
     async def ledger(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Sequence[LedgerRow]]:
         """Read every ledger row of some keys."""
         found: dict[str, list[LedgerRow]] = {}
-        for chunk in chunks(list(keys), KEYS_AT_ONCE):
-            found.update(await self._ledger_of(rule.detect.ledger, chunk))
+        if (source := rule.detect.movements) is not None:
+            for chunk in chunks(list(keys), KEYS_AT_ONCE):
+                found.update(await self._ledger_of(source, chunk))
         return found
 
     async def _ledger_of(self, source: LedgerSource, keys: Sequence[str]) -> dict[str, list[LedgerRow]]:

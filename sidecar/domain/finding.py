@@ -10,6 +10,7 @@ from sidecar.domain.check import JSON
 from sidecar.domain.credits import Balance, NoBalance, prove_balance
 from sidecar.domain.look import Facts, Subject
 from sidecar.domain.rule import (
+    AuthSource,
     Constant,
     FromBalance,
     FromSubject,
@@ -65,14 +66,14 @@ class Finding:
 
 
 def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, horizon_at: datetime) -> Finding | None:
-    """Judge one candidate; None when its expected row exists by now, so that there is no damage.
+    """Judge one candidate; None when its expected row exists by now, or when it is the case of another rule.
 
     `ledger_forgeable` says that end users can write the ledger (or that it is not visible whether they can). Such a
     ledger still yields values, marked `forgeable`, for a person to judge; they stay out of every automatic plan.
     """
-    if facts.expected_row is not None:
+    if facts.expected_row is not None or (isinstance(rule.detect.ledger, AuthSource) and facts.ledger):
         return None
-    oldest_at = min((row.created_at for row in facts.ledger if row.created_at), default=None)
+    oldest_at = _oldest(rule, facts)
     evidence = evidence_digest(facts)
 
     def found(kind: FindingClass) -> Finding:
@@ -96,6 +97,12 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
         origins=rendered[1],
         forgeable=forgeable,
     )
+
+
+def _oldest(rule: Rule, facts: Facts) -> datetime | None:
+    if isinstance(rule.detect.ledger, AuthSource):
+        return facts.subject.created_at if facts.subject else None
+    return min((row.created_at for row in facts.ledger if row.created_at), default=None)
 
 
 def _barred(rule: Rule, facts: Facts, oldest_at: datetime | None, horizon_at: datetime) -> FindingClass | None:

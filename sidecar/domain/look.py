@@ -24,6 +24,7 @@ class ProofFailure(StrEnum):
     CHECK_UNKNOWN = "check_unknown"  # a required check could not look
     CHECK_UNHEALTHY = "check_unhealthy"  # a required check says that our sight is not what it should be
     SCHEMA_MISMATCH = "schema_mismatch"  # a table or column that the rule names does not exist
+    NEEDS_DATABASE = "needs_database"  # this cannot be proven over REST, whatever REST answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,7 @@ class Facts:
 
     `subject` is None when Supabase Auth answered 404, or cannot load this one user (`unreadable`).
     `expected_row` is the row that came to exist meanwhile, if any.
+    `ledger` holds the rows of the rule's movements, also where Supabase Auth itself is the evidence.
     """
 
     key: str

@@ -69,6 +69,39 @@ class LedgerSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSource:
+    """Supabase Auth itself as the evidence: every user must have the expected row. It records no balance.
+
+    Users with a row in `without` are left out: they belong to the rule whose evidence that ledger is.
+    """
+
+    without: LedgerSource | None = None
+
+    @property
+    def table(self) -> Table:
+        """The table of users."""
+        return Table("auth", "users")
+
+    @property
+    def key(self) -> str:
+        """The column that names the subject."""
+        return "id"
+
+    @property
+    def created(self) -> str | None:
+        """The column with the instant of a sign-up."""
+        return "created_at"
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """What orders users in time, ending in the column that tells them apart."""
+        return ("created_at", "id")
+
+
+Evidence: TypeAlias = LedgerSource | AuthSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedRow:
     """The row that should exist for every key of the evidence."""
 
@@ -85,12 +118,17 @@ class Detect:
     by which a count may shrink against the last proven look before the read is no longer believed.
     """
 
-    ledger: LedgerSource
+    ledger: Evidence
     skip: frozenset[Skip]
     expects: ExpectedRow
     min_age_seconds: float
     confirmations: int
     max_change_percent: Decimal
+
+    @property
+    def movements(self) -> LedgerSource | None:
+        """The ledger in which a subject's credits move, whether or not it is the evidence; None when none is named."""
+        return self.ledger.without if isinstance(self.ledger, AuthSource) else self.ledger
 
     @property
     def min_age(self) -> timedelta:
