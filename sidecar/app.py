@@ -19,11 +19,13 @@ from sidecar.data.supabase import Canary, SupabaseData
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
 from sidecar.engine.apply import Applier
+from sidecar.engine.ending import Ender
 from sidecar.engine.lease import Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.running import Runner
+from sidecar.engine.steering import Steering
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.errors import UsageError
@@ -46,6 +48,7 @@ class App:
     watch: Watch
     looker: Looker
     repair: Repair
+    steering: Steering
     reporter: Reporter
 
     def check(self, name: str) -> Check:
@@ -100,12 +103,22 @@ def _assemble(
     applier = Applier(looker=looker, data=data, state=state, reporter=reporter, clock=clock, stopping=stopping)
     verifier = Verifier(data=data, state=state, reporter=reporter)
     new_id = _id_maker(clock)
-    runner = Runner(applier=applier, verifier=verifier, state=state, reporter=reporter, clock=clock, new_id=new_id)
+    ender = Ender(data=data, state=state, clock=clock)
+    leases = Leases(state=state, clock=clock, holder=_holder())
+    runner = Runner(
+        applier=applier,
+        verifier=verifier,
+        ender=ender,
+        state=state,
+        reporter=reporter,
+        clock=clock,
+        new_id=new_id,
+    )
     repair = Repair(
         looker=looker,
         planner=Planner(state=state, reporter=reporter, clock=clock),
         runner=runner,
-        leases=Leases(state=state, clock=clock, holder=_holder()),
+        leases=leases,
         state=state,
         reporter=reporter,
         clock=clock,
@@ -119,6 +132,7 @@ def _assemble(
         watch=watch,
         looker=looker,
         repair=repair,
+        steering=Steering(leases=leases, ender=ender, state=state, clock=clock),
         reporter=reporter,
     )
 

@@ -190,7 +190,8 @@ def judge_freeze(frozen: str | None) -> Refuse | None:
     """Refuse while anybody has frozen the rule or everything."""
     if frozen is None:
         return None
-    return Refuse(guard=GuardName.FROZEN, value=frozen, limit="not frozen", hint="lift it with: sidecar unfreeze")
+    hint = "lift it with: sidecar unfreeze; a paused run with: sidecar resume"
+    return Refuse(guard=GuardName.FROZEN, value=frozen, limit="not frozen", hint=hint)
 
 
 def _writers(situation: Situation) -> str:

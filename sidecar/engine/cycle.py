@@ -7,7 +7,8 @@ from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.look import Unproven
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Rule
-from sidecar.domain.run import Outcome, RowResult
+from sidecar.domain.run import Outcome, RowResult, Run
+from sidecar.domain.steering import Freeze
 from sidecar.engine.look import Seen
 from sidecar.engine.verify import Verified
 
@@ -43,6 +44,13 @@ def refused(rule: Rule, refusal: Refuse, seen: Seen | None = None, *, run_id: st
     """Return the cycle that a guard ended."""
     detail = f"{refusal.guard}: {refusal.value} (limit: {refusal.limit})"
     return Cycle(rule=rule.name, outcome=Outcome.REFUSED, detail=detail, refusal=refusal, seen=seen, run_id=run_id)
+
+
+def paused(rule: Rule, run: Run, wish: Freeze) -> Cycle:
+    """Return the cycle of a rule one of whose runs somebody has paused: it comes first, and it does not move."""
+    why = f"{wish.actor} paused run {run.id}" + (f": {wish.reason}" if wish.reason else "")
+    hint = f"let it go on with: sidecar resume {run.id}; or end it with: sidecar abort {run.id}"
+    return refused(rule, Refuse(guard=GuardName.FROZEN, value=why, limit="not paused", hint=hint), run_id=run.id)
 
 
 def observed(rule: Rule, seen: Seen) -> Cycle:

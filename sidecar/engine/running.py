@@ -12,15 +12,17 @@ from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
+from sidecar.domain.steering import abort_of, pause_of
 from sidecar.engine.apply import Applier
-from sidecar.engine.cycle import Cycle, blind, refused
+from sidecar.engine.cycle import Cycle, blind, paused, refused
+from sidecar.engine.ending import Ender
 from sidecar.engine.lease import TTL_SECONDS, Lease
 from sidecar.engine.look import Seen, blindness_of
 from sidecar.engine.planning import bounds, observes
 from sidecar.engine.trust import trust_digest
 from sidecar.engine.verify import Verified, Verifier
 from sidecar.engine.work import Halted, Work
-from sidecar.errors import LeaseLost, SidecarError
+from sidecar.errors import LeaseLost, PlanInvalid, SidecarError
 from sidecar.ports import Clock, Reporter, State, StoredPlan
 
 AUTOMATIC = "sidecar"  # the actor of ticks: approves, in mode auto, what every guard lets through
@@ -34,6 +36,7 @@ class Runner:
         *,
         applier: Applier,
         verifier: Verifier,
+        ender: Ender,
         state: State,
         reporter: Reporter,
         clock: Clock,
@@ -42,6 +45,7 @@ class Runner:
         """`new_id` makes ids of runs."""
         self._applier = applier
         self._verifier = verifier
+        self._ender = ender
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -77,11 +81,14 @@ class Runner:
         left = [r for r in await self._state.runs(rule.name, unfinished=True) if r.status is RunStatus.INTERRUPTED]
         if not left:
             return None
-        run = left[-1]
-        stored = await self._state.plan(run.plan_id)
-        if stored is None:
-            message = f"run {run.id} has no plan"
-            raise SidecarError(message)
+        wishes = {freeze.scope: freeze for freeze in await self._state.freezes()}
+        run = next((one for one in left if abort_of(one.id) in wishes), left[-1])
+        if (aborted := wishes.get(abort_of(run.id))) is not None:
+            return await self._end(rule, run, lease, Outcome.CANCELLED, f"aborted by {aborted.actor}")
+        if (wish := wishes.get(pause_of(run.id))) is not None:
+            return paused(rule, run, wish)
+        if (stored := await self._plan_of(run)) is None:
+            return await self._end(rule, run, lease, Outcome.ABANDONED, "its plan is gone")
         stale = _judge_mode(rule, stored) or judge_plan(stored.plan, rule, proof, self._clock.now())
         if (barred := await self._judge_rest(rule, proof, run, is_stale=stale is not None)) is not None:
             return refused(rule, barred, run_id=run.id)
@@ -102,6 +109,21 @@ class Runner:
         rows = await self._state.rows(run.id)
         left = sum(r.settled.result is RowResult.PLANNED and not r.in_flight for r in rows)
         return judge_freeze(situation.frozen) or (judge_amount(rule, left, situation) if left else None)
+
+    async def _plan_of(self, run: Run) -> StoredPlan | None:
+        try:
+            return await self._state.plan(run.plan_id)
+        except PlanInvalid:  # what memory holds is no plan any more, and nothing may be written by it
+            return None
+
+    async def _end(self, rule: Rule, run: Run, lease: Lease, outcome: Outcome, why: str) -> Cycle:
+        """End a run that nothing more is written of, with a plan or without."""
+        try:
+            await self._ender.end(run, rule, lease, outcome, why)
+        except SidecarError as error:
+            return blind(rule, blindness_of(error), run_id=run.id)
+        ended = await self._state.run(run.id) or run
+        return Cycle(rule=rule.name, outcome=outcome, detail=why, run_id=run.id, results=ended.results)
 
     async def _abandon(self, work: Work, why: Refuse) -> Cycle:
         """End a run whose plan no longer holds, after saying what happened to every row of it."""

@@ -107,7 +107,7 @@ def test_a_freeze_refuses_and_says_whose_it_is() -> None:
         guard=GuardName.FROZEN,
         value="olga froze everything: audit",
         limit="not frozen",
-        hint="lift it with: sidecar unfreeze",
+        hint="lift it with: sidecar unfreeze; a paused run with: sidecar resume",
     )
 
 

@@ -13,11 +13,13 @@ from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import RowResult
 from sidecar.engine.apply import Applier
 from sidecar.engine.cycle import Cycle
+from sidecar.engine.ending import Ender
 from sidecar.engine.lease import Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.running import Runner
+from sidecar.engine.steering import Steering
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.ports import Probe, State, StoredPlan
@@ -90,15 +92,18 @@ class Stage:
             stopping=self._asked_to_stop,
         )
         self.verifier = Verifier(data=self.data, state=self.state, reporter=self.reporter)
+        self.ender = Ender(data=self.data, state=self.state, clock=self.clock)
         self.runner = Runner(
             applier=self.applier,
             verifier=self.verifier,
+            ender=self.ender,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
             new_id=new_id,
         )
         self.leases = Leases(state=self.state, clock=self.clock, holder=self.holder)
+        self.steering = Steering(leases=self.leases, ender=self.ender, state=self.state, clock=self.clock)
         self.repair = Repair(
             looker=self.looker,
             planner=Planner(state=self.state, reporter=self.reporter, clock=self.clock),

@@ -17,8 +17,8 @@ from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Constant, Mode
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
 from sidecar.engine.apply import BATCH_ROWS
-from sidecar.engine.lease import RENEW_SECONDS, TTL_SECONDS
-from sidecar.errors import LeaseLost, SidecarError, TargetUnreachable, Unreached
+from sidecar.engine.lease import RENEWALS_PER_TTL, TTL_SECONDS
+from sidecar.errors import LeaseLost, PlanInvalid, TargetUnreachable, Unreached
 from sidecar.ports import Batch, State
 from sidecar.state.open import open_state
 from sidecar.state.rows import OpenBatch
@@ -311,7 +311,7 @@ async def test_a_holder_that_lost_its_lease_does_not_touch_the_run_that_another_
         await asyncio.Event().wait()
 
     async def let_the_zombie_wake() -> None:
-        await stage.clock.let_renew(RENEW_SECONDS)
+        await stage.clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
         with contextlib.suppress(LeaseLost):
             await zombie
         new_holder_works.set()
@@ -346,17 +346,24 @@ async def test_a_run_that_somebody_moved_meanwhile_is_not_carried_on(stage: Stag
     assert stage.data.made("ledger") == []
 
 
-async def test_a_run_without_its_plan_is_a_fault_with_a_name(stage: Stage) -> None:
-    await killed_after_the_insert(stage)
+@pytest.mark.parametrize("found", [None, PlanInvalid("edited in memory")], ids=["gone", "edited"])
+async def test_a_run_without_its_plan_is_abandoned_with_every_row_accounted_for(
+    stage: Stage, found: PlanInvalid | None
+) -> None:
+    keys = await killed_after_the_insert(stage)
     forgetful = stage.beside("second")
 
     class NoPlans(Mortal):
         async def plan(self, _plan_id: str) -> None:
-            return None
+            if found is not None:
+                raise found
 
     forgetful.runner._state = cast("State", NoPlans(stage.state, deadline=10**9))
-    with pytest.raises(SidecarError, match="has no plan"):
-        await forgetful.repair.tick(auto())
+    cycle = await forgetful.repair.tick(auto())
+
+    assert (cycle.outcome, cycle.detail) == (Outcome.ABANDONED, "its plan is gone")
+    assert await forgetful.rows(cycle) == dict.fromkeys(keys, INSERTED)
+    assert (await only_run(stage)).status is RunStatus.FINISHED
 
 
 async def test_a_run_that_another_took_up_in_the_same_moment_is_left_to_it(stage: Stage) -> None:
