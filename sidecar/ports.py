@@ -91,6 +91,11 @@ class Data(Protocol):
     Every method may raise TransientError, AccessDenied, AnswerMalformed or SchemaMismatch.
     """
 
+    @property
+    def batch_rows_at_most(self) -> int:
+        """How many rows one `insert` may take."""
+        ...
+
     async def sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
         """Read evidence and expected rows whole, prove it, and return the keys without their row.
 

@@ -142,6 +142,7 @@ class FakeData:
     subject_count: int = 1000
     extra_rows: int = 990
     min_age_seconds: float = 900.0
+    batch_rows_at_most: int = 100
     unproven: deque[Unproven] = field(default_factory=deque)
     young: list[str] = field(default_factory=list)
     snapshots: list[tuple[str, int]] = field(default_factory=list)

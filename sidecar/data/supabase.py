@@ -61,6 +61,8 @@ class _Notes:
 class SupabaseData:
     """The user's data over PostgREST and Supabase Auth."""
 
+    batch_rows_at_most = 100  # a POST of this many profiles is some 50 kB, and read back by a URL of their keys
+
     def __init__(self, rest: Rest, *, database: str, canary: Canary | None) -> None:
         """Read through `rest`; `database` names the project where the catalogue cannot; it holds no secret."""
         self._rest = rest

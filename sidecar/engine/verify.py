@@ -1,7 +1,7 @@
 """Read the source again after a run: what was written must be there, and the money must be what the evidence says."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -38,9 +38,13 @@ class Verifier:
         self._state = state
         self._reporter = reporter
 
-    async def verify(self, work: Work) -> Verified:
-        """Compare each inserted row with its plan and its evidence. Raises: what `Data` raises."""
+    async def verify(self, work: Work, keys: Collection[str] | None = None) -> Verified:
+        """Compare each inserted row, or those among `keys`, with its plan and its evidence.
+
+        Raises: what `Data` raises.
+        """
         written = [r for r in await self._state.rows(work.run.id) if r.settled.result is RowResult.INSERTED]
+        written = [r for r in written if keys is None or r.key in keys]
         wrong = await self._compare(work, written)
         if wrong:  # row and ledger are two reads, and a user may spend between them: those are read once more
             wrong = await self._compare(work, [row for row in written if row.key in wrong])
