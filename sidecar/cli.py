@@ -19,6 +19,9 @@ cli = typer.Typer(
     "4 refused by a guard, 5 verification failed, 130 interrupted.",
 )
 
+audit = typer.Typer(no_args_is_help=True, help="The trail of everything that Sidecar changed.")
+cli.add_typer(audit, name="audit")
+
 ConfigPath = Annotated[
     Path, typer.Option("--config", envvar="SIDECAR_CONFIG", help="Configuration file.", show_default=True)
 ]
@@ -272,6 +275,24 @@ def explain(user_id: str, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJSON =
     from sidecar.verbs.explaining import explain as tell
 
     runner.perform(config, lambda app, _: tell(app, user_id), as_json=as_json)
+
+
+@audit.command("verify", epilog="Example: sidecar audit verify --anchors /var/log/sidecar.log")
+def audit_verify(
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option("--anchor", metavar="SEQ:HASH", help="A head that was kept elsewhere; repeatable."),
+    ] = None,
+    anchors: Annotated[
+        Path | None, typer.Option("--anchors", metavar="FILE", help="Sidecar's JSON log: the heads it kept.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: AsJSON = False,
+) -> None:
+    """Verify that the audit is what was written: no row edited, taken out, put in, swapped or cut off."""
+    from sidecar.verbs import auditing
+
+    runner.perform(config, lambda app, _: auditing.verify(app, auditing.gather(anchor or [], anchors)), as_json=as_json)
 
 
 @cli.command(epilog="Example: sidecar schema --fixture | psql -1 -v ON_ERROR_STOP=1 $DATABASE_URL")

@@ -26,9 +26,9 @@ class CheckObserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickStarted:
-    """A tick was handed over. `lag_seconds` is how late, against the scheduled instant. `name` is a check or rule."""
+    """A tick was handed over. `lag_seconds` is how late, against the scheduled instant. `name` is its own."""
 
-    kind: str  # check | rule
+    kind: str  # check | rule | audit
     name: str
     lag_seconds: float
 

@@ -33,7 +33,7 @@ _CAUSES = {EVENT_JOB_MISSED: "misfire", EVENT_JOB_MAX_INSTANCES: "overlap", EVEN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """What ticks. `kind` (check or rule) and `name` together are unique; the task is named `kind name`."""
+    """What ticks. `kind` (check, rule or audit) and `name` together are unique; the task is named `kind name`."""
 
     kind: str
     name: str

@@ -14,15 +14,18 @@ _TYPES: Mapping[object, str] = {int: "N", Path: "PATH"}
 
 
 def commands() -> dict[str, TyperCommand]:
-    """Return each verb's command, in the order of the help."""
-    group = typer.main.get_command(cli)
-    if not isinstance(group, TyperGroup):
-        raise TypeError(type(group).__name__)
-    found = {name: command for name, command in group.commands.items() if isinstance(command, TyperCommand)}
-    if len(found) != len(group.commands):
-        message = "a group of verbs: this page tells plain verbs only"
-        raise TypeError(message)
-    return found
+    """Return each verb's command, in the order of the help; those of a group by both words."""
+    return dict(_below(typer.main.get_command(cli), ""))
+
+
+def _below(command: object, name: str) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperGroup):
+        for word, inner in command.commands.items():
+            yield from _below(inner, f"{name} {word}".strip())
+    elif isinstance(command, TyperCommand):
+        yield name, command
+    else:
+        raise TypeError(type(command).__name__)
 
 
 def verbs() -> list[str]:

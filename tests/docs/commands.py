@@ -51,6 +51,8 @@ def _wrong(words: Sequence[str], options: dict[str, set[str]], targets: set[str]
         return None
     if verb.startswith("-"):
         verb, words = "", ["", *words]
+    if f"{verb} {' '.join(words[2:3])}" in options:
+        verb, words = f"{verb} {words[2]}", words[1:]
     if verb not in options:
         return f"{said}: there is no verb {verb}"
     for word in words[2:]:
