@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sidecar.afterwards import Afterwards
 from sidecar.domain.audit import AuditRow
 from sidecar.domain.check import Check, CheckState, Observation
 from sidecar.domain.credits import Anchor, LedgerRow
@@ -179,7 +180,7 @@ class Batch(Protocol):
         ...
 
 
-class State(BalanceBook, Protocol):
+class State(BalanceBook, Afterwards, Protocol):
     """What Sidecar remembers. Every method is one transaction; changing ones append an audit row in it.
 
     Raises: StateUnavailable when memory cannot be read or written; LeaseLost where an epoch no longer holds.
@@ -313,8 +314,11 @@ class State(BalanceBook, Protocol):
         *,
         outcome: Outcome | None = None,
         detail: str = "",
+        verify_at: Sequence[datetime] = (),
     ) -> bool:
         """Change a run's status along an allowed edge if it still is `before`; False when somebody was quicker.
+
+        With the end of a run, further verifications of it become due at `verify_at`.
 
         Raises: ValueError for an edge that `TRANSITIONS` does not have.
         """

@@ -18,6 +18,9 @@ from sidecar.state.leases import fence
 from sidecar.state.store import Store, slices
 from sidecar.state.tables import batches, run_rows, runs
 
+# Undone rows were written all the same: taking rows back makes no room for more.
+WRITTEN = (RowResult.INSERTED, RowResult.UNDETERMINED, RowResult.UNDONE)
+
 
 class Rows(Store):
     """What was about to be written, and what became of it."""
@@ -64,7 +67,7 @@ class Rows(Store):
 
     async def rows_since(self, table: str, since: datetime) -> int:
         """Count rows inserted into the target table since an instant, rows in flight or undetermined included."""
-        counts = run_rows.c.result.in_([RowResult.INSERTED, RowResult.UNDETERMINED]) | run_rows.c.in_flight
+        counts = run_rows.c.result.in_(WRITTEN) | run_rows.c.in_flight
         query = sa.select(sa.func.count()).select_from(run_rows).join(runs, runs.c.id == run_rows.c.run_id)
         query = query.where(runs.c.lease == table, run_rows.c.touched_at >= since, counts)
         async with self._database.reading() as connection:

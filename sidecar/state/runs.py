@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.plan import Plan, PlanStatus
 from sidecar.domain.run import ACTIVE, TRANSITIONS, Outcome, RowResult, Run, RunStatus
-from sidecar.state import audit
+from sidecar.state import audit, bulk
 from sidecar.state.leases import fence
 from sidecar.state.store import Store, slices
 from sidecar.state.tables import plans, run_rows, runs
+from sidecar.state.verifications import become_due
 
 
 class Runs(Store):
@@ -33,8 +34,7 @@ class Runs(Store):
             if (await connection.execute(taken)).rowcount != 1:
                 return False
             await connection.execute(runs.insert().values(**_columns(run), lease=lease))
-            for some in slices(rows):
-                await connection.execute(run_rows.insert(), some)
+            await bulk.add(connection, run_rows.insert(), rows)
             await audit.append(
                 connection,
                 at=run.started_at,
@@ -70,6 +70,7 @@ class Runs(Store):
         *,
         outcome: Outcome | None = None,
         detail: str = "",
+        verify_at: Sequence[datetime] = (),
     ) -> bool:
         """Change a run's status along an allowed edge if it still is `before`; False when somebody was quicker.
 
@@ -87,6 +88,7 @@ class Runs(Store):
         async with self._database.writing() as connection:
             if (await connection.execute(moved)).rowcount != 1:
                 return False
+            await become_due(connection, run_id, verify_at)
             await audit.append(
                 connection,
                 at=now,

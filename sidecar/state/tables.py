@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from sidecar.state.columns import Exact, Instant
+from sidecar.state.columns import Bytewise, Exact, Instant
 
 HEAD = "0001"  # the newest schema this program knows; a test holds it to the migrations
 
@@ -15,7 +15,8 @@ metadata = sa.MetaData(
     }
 )
 
-# `holder` is null while nobody holds the lease; `epoch` only ever rises.
+# `holder` is null while nobody holds the lease; `epoch` only ever rises. That it is part of a key lets a batch lock it
+# on PostgreSQL without locking renewals out.
 leases = sa.Table(
     "leases",
     metadata,
@@ -23,6 +24,16 @@ leases = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("expires_at", Instant, nullable=False),
+    sa.UniqueConstraint("name", "epoch"),
+)
+
+# When a rule was last looked at, by whom: replicas take turns.
+ticks = sa.Table(
+    "ticks",
+    metadata,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
 )
 
 checks = sa.Table(
@@ -40,7 +51,7 @@ checks = sa.Table(
 looks = sa.Table(
     "looks",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
     sa.Column("rule", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("closed_at", Instant),
@@ -91,7 +102,7 @@ snapshots = sa.Table(
     "snapshots",
     metadata,
     sa.Column("target", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", Bytewise, primary_key=True),
     sa.Column("at", Instant, primary_key=True),
     sa.Column("look_id", sa.ForeignKey("looks.id"), primary_key=True),
     sa.Column("note", sa.Integer, primary_key=True),
@@ -103,7 +114,7 @@ snapshots = sa.Table(
 attestations = sa.Table(
     "attestations",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("amount", Exact, nullable=False),
@@ -118,7 +129,7 @@ attestations = sa.Table(
 quarantine = sa.Table(
     "quarantine",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
     sa.Column("rule", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
@@ -164,7 +175,8 @@ runs = sa.Table(
     sa.Index(None, "started_at"),
 )
 
-# Append-only intents: what was about to be written, and when.
+# Append-only intents: what was about to be written, and when. `xid` is PostgreSQL's number of the transaction that
+# wrote the rows too, where memory and data share one.
 batches = sa.Table(
     "batches",
     metadata,
@@ -173,6 +185,18 @@ batches = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("announced_at", Instant, nullable=False),
     sa.Column("row_count", sa.Integer, nullable=False),
+    sa.Column("xid", sa.BigInteger),
+)
+
+# Which transactions were under way when somebody first asked about a run whose newest batch was `batch`: `xmax` is the
+# first number that none of them has, `others` are their virtual ids, each between spaces.
+horizons = sa.Table(
+    "horizons",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("batch", sa.Integer, nullable=False),
+    sa.Column("xmax", sa.BigInteger, nullable=False),
+    sa.Column("others", sa.Text, nullable=False),
 )
 
 # `written` is the digest of the row that landed, where the path can tell; undo compares with it.
@@ -192,11 +216,55 @@ run_rows = sa.Table(
     sa.Index(None, "touched_at"),
 )
 
+# Verifications of runs, made and due; number 0 is the one that ended the run. `broken` is JSON: rows by invariant.
+verifications = sa.Table(
+    "verifications",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("due_at", Instant, nullable=False),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("done_at", Instant),
+    sa.Column("row_count", sa.Integer, nullable=False),
+    sa.Column("broken", sa.Text, nullable=False),
+    sa.Column("drift", Exact, nullable=False),
+    sa.Column("corrected", sa.Integer, nullable=False),
+    sa.Index(None, "result", "due_at"),
+)
+
+# `body` is what the plan is bound to besides its rows, as JSON; `hash` covers both. `lease` is the target table.
+undos = sa.Table(
+    "undos",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.ForeignKey("runs.id"), nullable=False),
+    sa.Column("lease", sa.ForeignKey("leases.name"), nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("approver", sa.Text),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index(None, "run_id"),
+    sa.Index(None, "lease"),
+)
+
+undo_rows = sa.Table(
+    "undo_rows",
+    metadata,
+    sa.Column("undo_id", sa.ForeignKey("undos.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("written", sa.Text, nullable=False),
+    sa.Column("standing", sa.Text, nullable=False),
+    sa.Column("touched_at", Instant),
+    sa.Index(None, "touched_at"),
+)
+
 # A lifted freeze stays as history.
 freezes = sa.Table(
     "freezes",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
     sa.Column("scope", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),

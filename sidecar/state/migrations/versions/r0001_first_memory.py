@@ -6,10 +6,13 @@ Revision: 0001
 import sqlalchemy as sa
 from alembic import op
 
+from sidecar.state.migrations.grants import grant_all
+
 revision = "0001"
 down_revision = None
 
 APPEND_ONLY = ("audit", "snapshots", "attestations", "batches")
+SWEPT = ("confirmations", "baselines", "quarantine")  # rows that go when they hold no more; others are never deleted
 REFUSE = "CREATE TRIGGER {name} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'append-only'); END"
 # INSERT OR REPLACE deletes without firing the trigger on DELETE, unless a pragma of the connection asks for it.
 NO_REPLACING = """
@@ -26,6 +29,8 @@ def upgrade() -> None:
     _plans()
     _runs()
     _rows()
+    _verifications()
+    _undos()
     _audit()
     _guard()
 
@@ -38,6 +43,14 @@ def _standing() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_leases"),
+        sa.UniqueConstraint("name", "epoch", name="uq_leases_name_epoch"),
+    )
+    op.create_table(
+        "ticks",
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rule", name="pk_ticks"),
     )
     op.create_table(
         "checks",
@@ -58,7 +71,7 @@ def _standing() -> None:
     )
     op.create_table(
         "freezes",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -73,7 +86,7 @@ def _standing() -> None:
 def _looks() -> None:
     op.create_table(
         "looks",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
@@ -121,7 +134,7 @@ def _balances() -> None:
     op.create_table(
         "snapshots",
         sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("look_id", sa.Integer(), nullable=False),
         sa.Column("note", sa.Integer(), nullable=False),
@@ -132,7 +145,7 @@ def _balances() -> None:
     )
     op.create_table(
         "attestations",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("amount", sa.Text(), nullable=False),
@@ -161,7 +174,7 @@ def _plans() -> None:
     op.create_index("ix_plans_rule_status", "plans", ["rule", "status"])
     op.create_table(
         "quarantine",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
@@ -207,8 +220,18 @@ def _rows() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("announced_at", sa.BigInteger(), nullable=False),
         sa.Column("row_count", sa.Integer(), nullable=False),
+        sa.Column("xid", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_batches_run_id"),
         sa.PrimaryKeyConstraint("run_id", "number", name="pk_batches"),
+    )
+    op.create_table(
+        "horizons",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("batch", sa.Integer(), nullable=False),
+        sa.Column("xmax", sa.BigInteger(), nullable=False),
+        sa.Column("others", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_horizons_run_id"),
+        sa.PrimaryKeyConstraint("run_id", name="pk_horizons"),
     )
     op.create_table(
         "run_rows",
@@ -227,6 +250,55 @@ def _rows() -> None:
     op.create_index("ix_run_rows_touched_at", "run_rows", ["touched_at"])
 
 
+def _verifications() -> None:
+    op.create_table(
+        "verifications",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.Column("row_count", sa.Integer(), nullable=False),
+        sa.Column("broken", sa.Text(), nullable=False),
+        sa.Column("drift", sa.Text(), nullable=False),
+        sa.Column("corrected", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_verifications_run_id"),
+        sa.PrimaryKeyConstraint("run_id", "number", name="pk_verifications"),
+    )
+    op.create_index("ix_verifications_result_due_at", "verifications", ["result", "due_at"])
+
+
+def _undos() -> None:
+    op.create_table(
+        "undos",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("lease", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("approver", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_undos_run_id"),
+        sa.ForeignKeyConstraint(["lease"], ["leases.name"], name="fk_undos_lease"),
+        sa.PrimaryKeyConstraint("id", name="pk_undos"),
+    )
+    op.create_index("ix_undos_run_id", "undos", ["run_id"])
+    op.create_index("ix_undos_lease", "undos", ["lease"])
+    op.create_table(
+        "undo_rows",
+        sa.Column("undo_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("written", sa.Text(), nullable=False),
+        sa.Column("standing", sa.Text(), nullable=False),
+        sa.Column("touched_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["undo_id"], ["undos.id"], name="fk_undo_rows_undo_id"),
+        sa.PrimaryKeyConstraint("undo_id", "key", name="pk_undo_rows"),
+    )
+    op.create_index("ix_undo_rows_touched_at", "undo_rows", ["touched_at"])
+
+
 def _audit() -> None:
     op.create_table(
         "audit",
@@ -243,6 +315,9 @@ def _audit() -> None:
 
 
 def _guard() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        grant_all(op.get_bind(), append_only=APPEND_ONLY, swept=SWEPT)
+        return
     quote = op.get_bind().dialect.identifier_preparer.quote
     for table in APPEND_ONLY:
         for verb in ("UPDATE", "DELETE"):
