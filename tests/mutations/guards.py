@@ -1,0 +1,54 @@
+"""The guards, each with the line that makes it and the test that holds it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """A guard: `line` of `file` is replaced by `instead`, and `test` must fail.
+
+    `quick` ones run in every check, the others in the soak: those need a PostgreSQL or minutes.
+    """
+
+    name: str
+    file: str
+    line: str
+    instead: str
+    test: str
+    quick: bool = False
+
+
+GUARDS = (
+    Guard(
+        name="a shrunken count is not believed",
+        file="sidecar/domain/decide.py",
+        line="if (before - now) * 100 > rule.detect.max_change_percent * before:",
+        instead="if False:",
+        test="tests/domain/test_decide.py",
+        quick=True,
+    ),
+    Guard(
+        name="caps round down",
+        file="sidecar/domain/decide.py",
+        line="to_integral_value(rounding=ROUND_DOWN)",
+        instead="to_integral_value(rounding='ROUND_UP')",
+        test="tests/domain/test_decide.py",
+        quick=True,
+    ),
+    Guard(
+        name="an unknown check leaves us blind",
+        file="sidecar/domain/decide.py",
+        line="if look is None or look.verdict is Verdict.UNKNOWN:",
+        instead="if False:",
+        test="tests/domain/test_decide.py",
+        quick=True,
+    ),
+    Guard(
+        name="money follows one unbroken chain",
+        file="sidecar/domain/credits.py",
+        line="if after != balance + amount:",
+        instead="if False:",
+        test="tests/domain/test_credits.py",
+        quick=True,
+    ),
+)
