@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sidecar.afterwards import Afterwards
 from sidecar.domain.audit import AuditRow
+from sidecar.domain.breaker import Breaker
 from sidecar.domain.check import Check, CheckState, Observation
 from sidecar.domain.credits import Anchor, LedgerRow
 from sidecar.domain.event import Event
@@ -358,6 +359,25 @@ class State(BalanceBook, Afterwards, Protocol):
 
     def audit_rows(self, after_seq: int | None = None) -> AsyncIterator[AuditRow]:
         """Yield the audit's rows after `after_seq`, or all, ascending: what is stored, also where it is wrong."""
+        ...
+
+    async def breaker(self, table: str) -> Breaker:
+        """Return the breaker of a target table; one that was never needed is closed."""
+        ...
+
+    async def save_breaker(self, lease: str, epoch: int, breaker: Breaker, now: datetime) -> None:
+        """Keep the breaker of the lease's table; where it comes to need a person, freeze its rule as well.
+
+        Raises: LeaseLost.
+        """
+        ...
+
+    async def restored_often(self, rule: str, times: int, since: datetime) -> frozenset[str]:
+        """Return the keys that the rule restored at least `times` since an instant, and since their last release."""
+        ...
+
+    async def note_run(self, run_id: str, lease: str, epoch: int, detail: str, now: datetime) -> None:
+        """Say why a run that has a holder waits ('' when it goes on). Raises: LeaseLost."""
         ...
 
     async def trusted(self, rule: str) -> str | None:

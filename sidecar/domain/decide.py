@@ -38,6 +38,8 @@ class GuardName(StrEnum):
     PLAN_EXPIRED = "plan_expired"
     PLAN_NOT_APPROVED = "plan_not_approved"
     PLAN_TAKEN = "plan_taken"
+    BREAKER_OPEN = "breaker_open"  # too much went wrong on this target table
+    SIGNALS = "signals"  # a signal said wait for too long, or could not be read
     RULE_BUSY = "rule_busy"  # another process holds the lease of this target table
 
 

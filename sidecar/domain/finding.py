@@ -43,6 +43,7 @@ class FindingClass(StrEnum):
     LEDGER_FORGEABLE = "ledger_forgeable"
     UNEXAMINED = "unexamined"  # more candidates than a repair may ever touch: counted, not read one by one
     WRITE_REJECTED = "write_rejected"  # an earlier insert of this row was refused; held until released or expired
+    RECURRING = "recurring"  # restored again and again: something keeps deleting the row; held until released or past
 
 
 DEFERRED = frozenset({FindingClass.TOO_YOUNG, FindingClass.UNCONFIRMED})

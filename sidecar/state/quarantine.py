@@ -7,8 +7,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from sidecar.domain.finding import FindingClass
 from sidecar.ports import Quarantined
 from sidecar.state import audit
+from sidecar.state.attempts import pardon
 from sidecar.state.store import Store, slices
 from sidecar.state.tables import quarantine
 
@@ -70,6 +72,8 @@ class Quarantine(Store):
             found = (await connection.execute(gone.returning(quarantine))).one_or_none()
             if found is None:
                 return False
+            if found.reason == FindingClass.RECURRING:
+                await pardon(connection, found.rule, found.key, at)
             await audit.append(
                 connection,
                 at=at,

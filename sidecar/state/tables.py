@@ -274,6 +274,29 @@ freezes = sa.Table(
     sa.Index(None, "scope", "lifted_at"),
 )
 
+# `target` is the target table's name, as of its lease. `recent` is JSON: [rows, failed, carried out] a batch.
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("failed_in_a_row", sa.Integer, nullable=False),
+    sa.Column("recent", sa.Text, nullable=False),
+    sa.Column("opened_at", Instant),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("failed_probes", sa.Integer, nullable=False),
+)
+
+# Users whom a person released although a rule had restored them again and again; what was restored before counts not.
+pardons = sa.Table(
+    "pardons",
+    metadata,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+)
+
 trust = sa.Table(
     "trust",
     metadata,

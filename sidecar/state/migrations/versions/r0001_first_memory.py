@@ -31,6 +31,7 @@ def upgrade() -> None:
     _rows()
     _verifications()
     _undos()
+    _breakers()
     _audit()
     _guard()
 
@@ -297,6 +298,28 @@ def _undos() -> None:
         sa.PrimaryKeyConstraint("undo_id", "key", name="pk_undo_rows"),
     )
     op.create_index("ix_undo_rows_touched_at", "undo_rows", ["touched_at"])
+
+
+def _breakers() -> None:
+    op.create_table(
+        "breakers",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("failed_in_a_row", sa.Integer(), nullable=False),
+        sa.Column("recent", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("failed_probes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("target", name="pk_breakers"),
+    )
+    op.create_table(
+        "pardons",
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rule", "key", name="pk_pardons"),
+    )
 
 
 def _audit() -> None:
