@@ -65,7 +65,8 @@ async def _detect(served: Stack, folder: Path, orphans: int) -> Process:
     """Run `sidecar detect` against the stack; every orphan is examined, so the cap is sized to them."""
     main, rules = shipped_files()
     (folder / "rules").mkdir()
-    (folder / "sidecar.yaml").write_text(main.replace("./var/", f"{folder}/"), encoding="utf-8")
+    text = f"{main}\nstate:\n  url: sqlite:///{folder}/sidecar.db\n"
+    (folder / "sidecar.yaml").write_text(text, encoding="utf-8")
     for name, text in rules.items():
         (folder / "rules" / name).write_text(
             text.replace("max_rows: 500", f"max_rows: {orphans + 1}"), encoding="utf-8"

@@ -116,7 +116,7 @@ def _configured(folder: Path) -> Path:
         text = rules[f"{RULE}.yaml"].replace("max_rows: 500", "max_rows: 100000")
         text = text.replace("max_percent: 0.5", "max_percent: 100").replace("per_day: 5000", "per_day: 100000")
         (folder / "rules" / f"{RULE}.yaml").write_text(text)
-        path.write_text(main.replace("./var/", f"{folder}/"))
+        path.write_text(f"{main}\nstate:\n  url: sqlite:///{folder}/sidecar.db\n")
     return path
 
 
