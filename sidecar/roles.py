@@ -5,19 +5,23 @@ from importlib import resources
 
 from psycopg import sql
 
-from sidecar.domain.rule import LedgerSource, Rule, Table
+from sidecar.domain.rule import Rule, Table
+from sidecar.domain.survey import Survey
 
 
-def roles_sql(rules: Iterable[Rule]) -> str:
+def roles_sql(rules: Iterable[Rule | Survey]) -> str:
     """Return SQL that makes roles, login and schema, and grants what `rules` read, insert, correct and undo."""
     fixed = resources.files("sidecar").joinpath("roles.sql").read_text(encoding="utf-8")
     tables: dict[Table, sql.Composable] = {}
     parts: list[sql.Composable] = []
     for rule in rules:
+        if isinstance(rule, Survey):
+            tables.update({table: _readable(table) for table in rule.tables if table.schema != "auth"})
+            continue
         target = rule.detect.expects.table
         read = [target]
-        if isinstance(rule.detect.ledger, LedgerSource):
-            read.append(rule.detect.ledger.table)
+        if rule.detect.movements is not None:
+            read.append(rule.detect.movements.table)
         tables.update({table: _readable(table) for table in read})
         parts.append(_writable(target, tuple(rule.repair.values), tuple(sorted(rule.repair.money))))
     return fixed + sql.SQL("").join([*tables.values(), *parts]).as_string()

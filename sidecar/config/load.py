@@ -10,7 +10,7 @@ from sidecar.config.checks import kinds_of, read_checks
 from sidecar.config.document import Document, Path
 from sidecar.config.fields import is_http_url
 from sidecar.config.problems import Problems
-from sidecar.config.rules import read_rule
+from sidecar.config.rules import read_rules
 from sidecar.config.schema import SECRETS, SidecarSection
 from sidecar.config.server import judge_server, read_server
 from sidecar.config.settings import Config, NotificationConfig, ServerConfig, SupabaseConfig, TelemetryConfig
@@ -19,6 +19,7 @@ from sidecar.config.variables import Expanded, expand, reveal_files
 from sidecar.config.yaml_text import parse, read_file
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
+from sidecar.domain.survey import Survey
 
 # A missing key must not stop the start: the service_key check says `key_missing`, and repairs refuse.
 MAY_BE_UNSET: frozenset[Path] = frozenset({("supabase", "service_key"), ("supabase", "anon_key")})
@@ -55,15 +56,15 @@ def load_text(
     return _assemble(text, expanded, rules, kinds, folder, problems)
 
 
-def load_rules(texts: Mapping[str, str]) -> tuple[Rule, ...]:
+def load_rules(texts: Mapping[str, str]) -> tuple[Rule | Survey, ...]:
     """Read rules alone, by file name; whether the checks that they require exist is not asked. Raises: ConfigError."""
     problems = Problems()
-    rules = _read_rules(texts, None, problems)
+    repairing, surveys = read_rules(texts, None, problems)
     problems.raise_any()
-    return rules
+    return (*repairing, *surveys)
 
 
-def load_rule_folder(config_path: FilePath) -> tuple[Rule, ...]:
+def load_rule_folder(config_path: FilePath) -> tuple[Rule | Survey, ...]:
     """Read the rules of a configuration whose variables need not be set. Raises: ConfigError."""
     problems = Problems()
     text = read_file(config_path, problems)
@@ -127,21 +128,14 @@ def _assemble(
         _judge_state(document, problems)
         checks = read_checks(expanded, kinds, _backend_url(document), problems)
         kinds_of_checks = kinds_of(document) if document.list_at("checks") else None
-    rules = _read_rules(rule_texts, kinds_of_checks, problems)
+    rules, surveys = read_rules(rule_texts, kinds_of_checks, problems)
     if document and root:
         server = read_server(root.server, tokens, document, folder, problems)
-        config = _config(root, checks, rules, _digest(text, rule_texts), server)
+        config = _config(root, checks, (rules, surveys), _digest(text, rule_texts), server)
     problems.raise_any()
     if config is None:
         raise RuntimeError("a configuration was refused without a problem")
     return config
-
-
-def _read_rules(
-    texts: Mapping[str, str], kinds_of_checks: Mapping[str, str] | None, problems: Problems
-) -> tuple[Rule, ...]:
-    found = [read_rule(file, texts[file], kinds_of_checks, problems) for file in sorted(texts)]
-    return tuple(rule for rule in found if rule is not None)
 
 
 def _judge_state(document: Document, problems: Problems) -> None:
@@ -165,7 +159,7 @@ def _digest(text: str, rule_texts: Mapping[str, str]) -> str:
 def _config(
     root: SidecarSection,
     checks: tuple[Check, ...],
-    rules: tuple[Rule, ...],
+    rules: tuple[tuple[Rule, ...], tuple[Survey, ...]],
     digest: str,
     server: ServerConfig,
 ) -> Config:
@@ -176,7 +170,8 @@ def _config(
         database_url=root.database.url,
         backend_url=root.backend.url,
         checks=checks,
-        rules=rules,
+        rules=rules[0],
+        surveys=rules[1],
         state_url=root.state.url,
         server=server,
         telemetry=TelemetryConfig(

@@ -25,7 +25,7 @@ from sidecar.config.fields import (
 from sidecar.config.problems import suggest
 from sidecar.config.validate import TAG
 from sidecar.domain.check import JSON, Severity
-from sidecar.domain.rule import Mode, OnMissing, Origin, Skip
+from sidecar.domain.rule import LedgerSource, Mode, OnMissing, Origin, Skip
 
 ROWS_AT_MOST = 1_000_000_000
 SUBJECT_FIELDS = ("id", "email", "phone", "role", "created_at", "email_confirmed_at", "last_sign_in_at", "is_anonymous")
@@ -43,6 +43,18 @@ class LedgerSection(Strict):
     order: Annotated[tuple[Identifier, ...], Field(min_length=1, max_length=8), Unique]
     amount: Identifier
     balance: Identifier
+
+
+def ledger_of(section: LedgerSection) -> LedgerSource:
+    """Turn what the schema read of a ledger into the domain's."""
+    return LedgerSource(
+        table=section.table,
+        key=section.key,
+        created=section.created,
+        order=section.order,
+        amount=section.amount,
+        balance=section.balance,
+    )
 
 
 class AuthSection(Strict):

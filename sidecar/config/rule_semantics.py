@@ -1,11 +1,13 @@
 """What the parts of a rule must have to do with each other. Reads the document, so that one problem hides no other."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sidecar.config.document import Document, Plain
 from sidecar.config.problems import Problems, suggest
 
 SERVICE_KEY_KIND = "service_key"
+BOUNDS_OF_REPAIRS = ("max_rows", "max_percent", "max_rows_per_day", "triggers_reviewed")
 
 # Supabase's own schemas: a row inserted there would bypass its services.
 _PROTECTED = frozenset(
@@ -25,8 +27,26 @@ def judge_rule(document: Document, name: str, kinds_of_checks: Mapping[str, str]
     _judge_defaults(document, problems)
     _judge_automation(document, problems)
     _judge_windows(document, problems)
+    _judge_rows(document, problems)
     if kinds_of_checks is not None:
         _judge_required(document, kinds_of_checks, problems)
+
+
+def without_repair(document: Document, kind: str, problems: Problems) -> Document:
+    """Return a reporting rule without what only a repair has, after saying so in words of its own."""
+    data, guard = document.mapping_at(), document.mapping_at("guard")
+    barred = [(key,) for key in ("repair", "verify") if key in data]
+    for path in barred:
+        problems.add_key(document, path, f"is nothing for {kind}, which only reports", "take it out")
+    bounds = [key for key in guard if key in BOUNDS_OF_REPAIRS]
+    for key in bounds:
+        problems.add_key(document, ("guard", key), f"bounds a repair, and {kind} only reports", "take it out")
+    if document.at("mode") in ("approve", "auto"):
+        problems.add(document, ("mode",), f"must be observe: {kind} only reports")
+    kept: dict[str, Plain] = {key: value for key, value in data.items() if (key,) not in barred}
+    if bounds:
+        kept["guard"] = {key: value for key, value in guard.items() if key not in bounds}
+    return replace(document, data=kept if data else document.data)
 
 
 def _judge_name(document: Document, name: str, problems: Problems) -> None:
@@ -47,6 +67,19 @@ def _judge_target(document: Document, problems: Problems) -> None:
         )
     elif target in (document.at("detect", "evidence", "table"), document.at("detect", "evidence", "without", "table")):
         problems.add(document, path, "must not be the table that the evidence stands in", "a repair would forge it")
+
+
+def _judge_rows(document: Document, problems: Problems) -> None:
+    """Keep a report from comparing rows with themselves, which would find nothing for ever."""
+    table, key = document.at("detect", "rows", "table"), document.at("detect", "rows", "key")
+    if not isinstance(table, str):
+        return
+    if table == document.at("detect", "evidence", "table"):
+        path = ("detect", "evidence", "table")
+        problems.add(document, path, "must not be the table of the rows", "it would vouch for itself")
+    if (table, key) == (document.at("detect", "parent", "table"), document.at("detect", "parent", "key")):
+        path = ("detect", "parent", "key")
+        problems.add(document, path, "must not be the column that refers to it", "every row would be its own parent")
 
 
 def _judge_key(document: Document, problems: Problems) -> None:

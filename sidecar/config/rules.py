@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import assert_never
 
 from sidecar.config.document import Document, Path
-from sidecar.config.problems import Problems
+from sidecar.config.problems import Problems, closest
+from sidecar.config.rule_neighbours import judge_neighbours
 from sidecar.config.rule_schema import (
     AuthSection,
     BalanceSource,
@@ -17,8 +19,10 @@ from sidecar.config.rule_schema import (
     RepairSection,
     RuleSection,
     SubjectSource,
+    ledger_of,
 )
-from sidecar.config.rule_semantics import judge_rule
+from sidecar.config.rule_semantics import judge_rule, without_repair
+from sidecar.config.rule_survey import REPORTS, to_survey
 from sidecar.config.validate import validate
 from sidecar.config.yaml_text import parse
 from sidecar.domain.plan import canonical
@@ -36,17 +40,55 @@ from sidecar.domain.rule import (
     Rule,
     ValueSource,
 )
+from sidecar.domain.survey import Survey
+
+KINDS_OF_RULES = ("missing_row", *REPORTS)
 
 
-def read_rule(file: str, text: str, kinds_of_checks: Mapping[str, str] | None, problems: Problems) -> Rule | None:
-    """Return the rule that a file's text describes, or None after noting every problem."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFile:
+    """A rule file that was read, and its text as a document. `rule` is None after a problem."""
+
+    rule: Rule | Survey | None
+    document: Document
+
+
+def read_rule(file: str, text: str, kinds_of_checks: Mapping[str, str] | None, problems: Problems) -> RuleFile | None:
+    """Return the rule that a file's text describes, or None after noting why it is no document."""
     document = parse(file, text, problems)
     if document is None:
         return None
     _refuse_variables(document, problems)
-    section = validate(RuleSection, document, (), problems)
+    kind = document.at("detect", "kind")
+    rule: Rule | Survey | None = None
+    if isinstance(kind, str) and kind in REPORTS:
+        reported = validate(REPORTS[kind], without_repair(document, kind, problems), (), problems)
+        rule = None if reported is None else to_survey(reported)
+    elif isinstance(kind, str) and kind not in KINDS_OF_RULES:
+        _refuse_kind(document, kind, problems)
+    else:
+        section = validate(RuleSection, document, (), problems)
+        rule = None if section is None else to_rule(section)
     judge_rule(document, PurePath(file).stem, kinds_of_checks, problems)
-    return None if section is None else to_rule(section)
+    return RuleFile(rule=rule, document=document)
+
+
+def read_rules(
+    texts: Mapping[str, str], kinds_of_checks: Mapping[str, str] | None, problems: Problems
+) -> tuple[tuple[Rule, ...], tuple[Survey, ...]]:
+    """Return the rules that repair and those that only report, each in file-name order. `texts` are by path."""
+    files = [read_rule(file, texts[file], kinds_of_checks, problems) for file in sorted(texts)]
+    read = [(found.rule, found.document) for found in files if found is not None]
+    repairing = [(rule, document) for rule, document in read if isinstance(rule, Rule)]
+    judge_neighbours(repairing, problems)
+    return tuple(rule for rule, _ in repairing), tuple(rule for rule, _ in read if isinstance(rule, Survey))
+
+
+def _refuse_kind(document: Document, kind: str, problems: Problems) -> None:
+    """Say only this: what else the file should hold depends on its kind."""
+    near = closest(kind, KINDS_OF_RULES)
+    hint = f"did you mean {near}?" if near else ""
+    problems.add(document, ("detect", "kind"), f"must be one of {', '.join(KINDS_OF_RULES)}", hint)
 
 
 def _refuse_variables(document: Document, problems: Problems) -> None:
@@ -98,18 +140,6 @@ def _evidence(section: LedgerSection | AuthSection) -> Evidence:
     if isinstance(section, AuthSection):
         return AuthSource(without=None if section.without is None else ledger_of(section.without))
     return ledger_of(section)
-
-
-def ledger_of(section: LedgerSection) -> LedgerSource:
-    """Turn what the schema read of a ledger into the domain's."""
-    return LedgerSource(
-        table=section.table,
-        key=section.key,
-        created=section.created,
-        order=section.order,
-        amount=section.amount,
-        balance=section.balance,
-    )
 
 
 def _repair(section: RepairSection) -> Repair:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
+from sidecar.domain.survey import Survey
 
 
 class Scope(StrEnum):
@@ -94,7 +95,7 @@ class Config:
     """Everything that sidecar.yaml and the rule files say.
 
     Units: `drain_seconds` seconds. With `database_url`, memory lives in that database and `state_url` is not used.
-    `rules` are in file-name order. `digest` covers the texts as written, before any
+    `rules` repair and `surveys` only report, each in file-name order. `digest` covers the texts as written, before any
     variable is filled in: it tells an edited configuration from the same one, and nothing about secrets.
     """
 
@@ -103,6 +104,7 @@ class Config:
     backend_url: str | None
     checks: tuple[Check, ...]
     rules: tuple[Rule, ...]
+    surveys: tuple[Survey, ...]
     state_url: str
     server: ServerConfig
     telemetry: TelemetryConfig
