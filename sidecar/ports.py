@@ -4,15 +4,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sidecar.afterwards import Afterwards
 from sidecar.domain.audit import AuditRow
 from sidecar.domain.breaker import Breaker
 from sidecar.domain.check import Check, CheckState, Observation
 from sidecar.domain.credits import Anchor, LedgerRow
+from sidecar.domain.decide import Refuse
 from sidecar.domain.event import Event
 from sidecar.domain.look import Baseline, Catalogue, Facts, Sighting, Unproven
+from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.plan import Plan, PlanRow, PlanStatus
 from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import Outcome, Run, RunStatus, Settled
@@ -40,6 +42,22 @@ class Probe(Protocol):
 
     async def __call__(self, check: Check) -> Observation:
         """Look within `check.timeout_seconds`."""
+        ...
+
+
+class FreezeSwitch(Protocol):
+    """A switch outside of Sidecar's memory that stops all writing."""
+
+    async def thrown(self) -> Refuse | None:
+        """Return why nothing may be written: `frozen`, or `freeze_unreadable` while nobody can say; None when off."""
+        ...
+
+
+class Signals(Protocol):
+    """Numbers that say whether the database can bear more work."""
+
+    async def read(self, signal: Signal) -> Reading:
+        """Read one signal now; never raises: what cannot be read is a reading without a value."""
         ...
 
 
@@ -133,6 +151,26 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a path would send for a rule: statements or requests, parameters not filled in, without any value.
+
+    `explain` is the plan that the database chose for the detection, empty where it cannot be asked.
+    """
+
+    sql: tuple[str, ...]
+    explain: str
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """What some paths to the data can tell beside `Data`."""
+
+    async def describe(self, rule: Rule) -> Description:
+        """Say what a look and a write would send. Raises: what `Data` raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
     """One row held back. `source`: look (re-judged at each proven look) or run (held until `until_at` or released)."""
 
@@ -188,7 +226,10 @@ class State(BalanceBook, Afterwards, Protocol):
     """
 
     async def acquire(self, lease: str, holder: str, ttl_seconds: float, now: datetime) -> int | None:
-        """Take the lease if it is free, expired or already ours; return its new epoch, or None when held by another."""
+        """Take the lease if it is free, expired or already ours; return its new epoch, or None when held by another.
+
+        Where machines share a database, leases run by that database's clock, and `now` only dates the audit row.
+        """
         ...
 
     async def renew(self, lease: str, epoch: int, ttl_seconds: float, now: datetime) -> None:
@@ -201,6 +242,13 @@ class State(BalanceBook, Afterwards, Protocol):
 
     async def holder(self, lease: str) -> Holder | None:
         """Return who holds a lease, expired or not; None for one that nobody ever took."""
+        ...
+
+    async def claim_tick(self, rule: str, every_seconds: float, holder: str, now: datetime) -> bool:
+        """Take the rule's tick; True for exactly one caller in an interval, so that one replica looks.
+
+        The last taker may come again after 0.9 of the interval. Timed like leases.
+        """
         ...
 
     async def save_check(self, check: str, state: CheckState) -> None:
@@ -335,6 +383,14 @@ class State(BalanceBook, Afterwards, Protocol):
 
     async def runs(self, rule: str | None = None, *, unfinished: bool = False, limit: int = 50) -> list[Run]:
         """Return runs, newest first."""
+        ...
+
+    async def horizon_passed(self, run_id: str) -> bool:
+        """Say whether every transaction has ended that may have written without seeing the run's rows.
+
+        Those are the ones that were under way when this was first asked after the run's last batch. True where memory
+        and data live apart: then nobody can tell.
+        """
         ...
 
     async def rows_since(self, table: str, since: datetime) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.domain.credits import Anchor
 from sidecar.domain.plan import canonical
 from sidecar.domain.rule import Amount, Origin
-from sidecar.state import audit
+from sidecar.state import audit, bulk
 from sidecar.state.store import Store, slices
 from sidecar.state.tables import attestations, confirmations, cutoffs, looks, snapshots
 
@@ -78,9 +78,8 @@ class Balances(Store):
             if number is None:
                 raise ValueError(f"look {look_id} is not open")
             common = {"target": table, "at": at, "look_id": look_id, "note": number}
-            for pairs in slices(list(dict(seen).items())):
-                rows = [{**common, "key": key, "amount": amount} for key, amount in pairs]
-                await connection.execute(snapshots.insert(), rows)
+            rows = [{**common, "key": key, "amount": amount} for key, amount in dict(seen).items()]
+            await bulk.add(connection, snapshots.insert(), rows)
 
     async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
         """Return each key's latest attestation and latest proven snapshot; keys without either are left out.

@@ -7,8 +7,18 @@ import sqlalchemy as sa
 
 from sidecar.domain.rule import Amount
 
+# Text in the order of its UTF-8 bytes, in which SQLite keeps all text and streams of keys are merged.
+Bytewise = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(instant: datetime) -> int:
+    """Return an instant as it is stored. Raises: ValueError for one without a time zone."""
+    if instant.tzinfo is None:
+        message = "an instant without a time zone"
+        raise ValueError(message)
+    return (instant - EPOCH) // MICROSECOND
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -19,12 +29,7 @@ class Instant(sa.TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
         """Refuse naive instants: nobody could say later which hour they meant."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            message = "an instant without a time zone"
-            raise ValueError(message)
-        return (value - EPOCH) // MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
         """Return aware UTC."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -9,6 +10,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sidecar.errors import StateUnavailable
+from sidecar.sessions import Role
+from sidecar.state.columns import microseconds
 
 READERS_AT_MOST = 8
 
@@ -32,7 +35,7 @@ MEANINGS = {
 }
 
 
-class Database:
+class SQLiteDatabase:
     """One file and two ways in. The writing pool has one connection, so that writers of this process queue fairly."""
 
     def __init__(self, path: Path, *, busy_timeout_seconds: float) -> None:
@@ -51,12 +54,20 @@ class Database:
             async with self._writer.begin() as connection:
                 yield connection
 
+    def sharing(self, _role: Role) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
+        """Open a transaction as `writing` does: data live elsewhere, and a file knows no roles."""
+        return self.writing()
+
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that sees one state of the file and blocks nobody. Raises: StateUnavailable."""
         with unavailable(self._path):
             async with self._reader.connect() as connection:
                 yield connection
+
+    def clock(self, now: datetime) -> sa.ColumnElement[int]:
+        """Return the caller's clock: the file belongs to this machine."""
+        return sa.literal(microseconds(now), sa.BigInteger)
 
     async def close(self) -> None:
         """Close every connection; afterwards SQLite has folded its log back into the file."""

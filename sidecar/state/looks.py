@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.look import Baseline, Counts, Sighting, Unproven
-from sidecar.state import audit
-from sidecar.state.store import Store, slices
+from sidecar.state import audit, bulk
+from sidecar.state.store import Store, insert, one_at_a_time
 from sidecar.state.tables import baselines, confirmations, cutoffs, looks
+
+OPENING = "opening of looks"  # whoever asks for the newest look must not miss one that is being opened
 
 
 class Looks(Store):
@@ -19,6 +20,7 @@ class Looks(Store):
     async def open_look(self, rule: str, at: datetime) -> int:
         """Announce a look and return its id."""
         async with self._database.writing() as connection:
+            await one_at_a_time(connection, OPENING)
             opened = looks.insert().values(rule=rule, opened_at=at, notes=0).returning(looks.c.id)
             look_id: int = (await connection.execute(opened)).scalar_one()
             await audit.append(
@@ -34,6 +36,8 @@ class Looks(Store):
         failure = sighting.failure if isinstance(sighting, Unproven) else None
         candidates = None if isinstance(sighting, Unproven) else len(sighting.candidates)
         async with self._database.writing() as connection:
+            rule = await connection.scalar(sa.select(looks.c.rule).where(looks.c.id == look_id)) or ""
+            await one_at_a_time(connection, f"rule:{rule}")
             closed = looks.update().where(looks.c.id == look_id, looks.c.closed_at.is_(None))
             closed = closed.values(
                 closed_at=at,
@@ -42,8 +46,7 @@ class Looks(Store):
                 candidates=candidates,
                 read_at=sighting.proof.read_at if isinstance(sighting, Sighting) else None,
             )
-            rule = (await connection.execute(closed.returning(looks.c.rule))).scalar_one_or_none()
-            if rule is None:
+            if (await connection.execute(closed)).rowcount != 1:
                 raise ValueError(f"look {look_id} is not open")
             if isinstance(sighting, Sighting):
                 await _confirm(connection, rule, look_id, sighting)
@@ -80,6 +83,7 @@ class Looks(Store):
         neither are the balances that other rules noted in the database of its baseline.
         """
         async with self._database.writing() as connection:
+            await one_at_a_time(connection, f"rule:{rule}")
             await _cut_off(connection, rule)
             await connection.execute(baselines.delete().where(baselines.c.rule == rule))
             await audit.append(connection, at=at, actor=actor, verb="baseline.dropped", subject=rule)
@@ -87,20 +91,19 @@ class Looks(Store):
 
 async def _confirm(connection: AsyncConnection, rule: str, look_id: int, sighting: Sighting) -> None:
     """Mark each key without its row with this look, then sweep those of the rule that it did not mark."""
-    candidate, young = insert(confirmations).values(seen=1), insert(confirmations).values(seen=0)
-    for first, keys_seen, seen in (
-        (candidate, sighting.candidates, confirmations.c.seen + 1),
-        (young, sighting.young, sa.literal(0)),
+    for keys, first, again in (
+        (sighting.candidates, 1, confirmations.c.seen + 1),
+        (sighting.young, 0, sa.literal(0)),
     ):
-        again = first.on_conflict_do_update(
+        new = insert(connection, confirmations)
+        counted = new.on_conflict_do_update(
             index_elements=["rule", "key"],
-            set_={"seen": seen, "look_id": first.excluded.look_id},
-            # A key named twice by one look is still one sighting of it.
-            where=confirmations.c.look_id != first.excluded.look_id,
+            set_={"seen": again, "look_id": new.excluded.look_id},
+            # A candidate that the same look calls young as well is still one sighting of it.
+            where=confirmations.c.look_id != new.excluded.look_id,
         )
-        for keys in slices(keys_seen):
-            common = {"rule": rule, "look_id": look_id, "first_look_id": look_id}
-            await connection.execute(again, [{**common, "key": key} for key in keys])
+        common = {"rule": rule, "look_id": look_id, "first_look_id": look_id, "seen": first}
+        await bulk.add(connection, counted, [{**common, "key": key} for key in dict.fromkeys(keys)])
     gone = (confirmations.c.rule == rule) & (confirmations.c.look_id != look_id)
     await connection.execute(confirmations.delete().where(gone))
 
@@ -108,12 +111,13 @@ async def _confirm(connection: AsyncConnection, rule: str, look_id: int, sightin
 async def _cut_off(connection: AsyncConnection, rule: str) -> None:
     """Forget the rule's confirmations, and mark what was noted so far; the notes themselves are append-only."""
     await connection.execute(confirmations.delete().where(confirmations.c.rule == rule))
+    await one_at_a_time(connection, OPENING)
     newest = await connection.scalar(sa.select(sa.func.max(looks.c.id)))
     dropped = sa.select(baselines.c.database).where(baselines.c.rule == rule).scalar_subquery()
     beside = await connection.scalars(sa.select(baselines.c.rule).where(baselines.c.database == dropped))
-    marked = insert(cutoffs)
+    marked = insert(connection, cutoffs)
     marked = marked.on_conflict_do_update(index_elements=["rule"], set_={"look_id": marked.excluded.look_id})
-    for name in {rule, *beside}:
+    for name in sorted({rule, *beside}):
         await connection.execute(marked.values(rule=name, look_id=newest or 0))
 
 
@@ -126,5 +130,5 @@ async def _adopt(connection: AsyncConnection, rule: str, sighting: Sighting, at:
         "database": sighting.proof.database,
         "taken_at": at,
     }
-    adopted = insert(baselines).values(rule=rule, **values)
+    adopted = insert(connection, baselines).values(rule=rule, **values)
     await connection.execute(adopted.on_conflict_do_update(index_elements=["rule"], set_=values))

@@ -1,33 +1,38 @@
-"""Open Sidecar's memory: make the file private, bring its schema up to date, hand it out, close it."""
+"""Open Sidecar's memory: make its file private, bring its schema up to date, hand it out, close it."""
 
 import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from sidecar.errors import ConfigError, Problem, StateUnavailable
+from sidecar.errors import ConfigError, Problem
 from sidecar.ports import State
-from sidecar.state.database import Database, unavailable
+from sidecar.state.database import SQLiteDatabase, unavailable
+from sidecar.state.postgres import open_in_database
+from sidecar.state.schema import upgrade, version
 from sidecar.state.sqlite import SQLiteState
 from sidecar.state.tables import HEAD
 
 BUSY_TIMEOUT_SECONDS = 10.0
 PREFIX = "sqlite:///"
+SERVERS = ("postgresql://", "postgres://")
 
 
 @contextlib.asynccontextmanager
 async def open_state(url: str, *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> AsyncIterator[State]:
-    """Open the memory at `url` (`sqlite:///PATH`), creating file and folder where they are missing.
+    """Open the memory at `url`, and bring its schema up to date.
 
-    Raises: ConfigError for another kind of URL; StateUnavailable.
+    `sqlite:///PATH`: file and folder are created where they are missing. `postgresql://…`: schema and roles must be
+    there, from the SQL of `sidecar schema --fixture`. Raises: ConfigError for another kind of URL; StateUnavailable.
     """
+    if url.startswith(SERVERS):
+        async with open_in_database(url) as state:
+            yield state
+        return
     path = _path(url)
     with unavailable(path):
         _make_private(path)
-    database = Database(path, busy_timeout_seconds=busy_timeout_seconds)
+    database = SQLiteDatabase(path, busy_timeout_seconds=busy_timeout_seconds)
     try:
         await _migrate(database, path)
         yield SQLiteState(database)
@@ -57,37 +62,12 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-async def _migrate(database: Database, path: Path) -> None:
+async def _migrate(database: SQLiteDatabase, path: Path) -> None:
     async with database.reading() as connection:
-        if await _version(connection) == HEAD:
+        if await version(connection) == HEAD:
             return
     async with database.writing() as connection:
         # Asked again under the write lock: another process may have brought the schema up to date meanwhile.
-        version = await _version(connection)
-        if version != HEAD:
-            await connection.run_sync(_upgrade, version, path)
-
-
-async def _version(connection: AsyncConnection) -> str | None:
-    tables = sa.text("SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'")
-    if not await connection.scalar(tables):
-        return None
-    version: str | None = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return version
-
-
-def _upgrade(connection: sa.Connection, version: str | None, path: Path) -> None:
-    from alembic import command  # noqa: PLC0415  # heavy, and needed only where the schema is not at its head
-    from alembic.config import Config  # noqa: PLC0415  # likewise
-    from alembic.script import ScriptDirectory  # noqa: PLC0415  # likewise
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if version is not None and version not in known:
-        raise StateUnavailable(
-            f"Sidecar's memory {path} has schema {version}, and this program knows up to {HEAD}: "
-            "a newer Sidecar wrote it; install that one, or name another file in state.url"
-        )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+        before = await version(connection)
+        if before != HEAD:
+            await upgrade(connection, before, f"Sidecar's memory {path}")

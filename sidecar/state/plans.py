@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sidecar.domain.plan import Plan, PlanStatus, from_text, to_text
 from sidecar.ports import StoredPlan
 from sidecar.state import audit
-from sidecar.state.store import Store
+from sidecar.state.store import Store, one_at_a_time
 from sidecar.state.tables import plans
 
 PLANS_AT_MOST = 100
@@ -33,6 +33,7 @@ class Plans(Store):
             "body": await asyncio.to_thread(to_text, plan),
         }
         async with self._database.writing() as connection:
+            await one_at_a_time(connection, f"rule:{plan.rule}")
             if await connection.scalar(sa.select(plans.c.id).where(plans.c.id == plan.id)):
                 raise ValueError(f"plan {plan.id} is stored already")
             overtaken = plans.update().where(plans.c.rule == plan.rule, plans.c.status == PlanStatus.WAITING)

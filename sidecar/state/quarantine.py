@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.finding import FindingClass
 from sidecar.ports import Quarantined
-from sidecar.state import audit
+from sidecar.state import audit, bulk
 from sidecar.state.attempts import pardon
-from sidecar.state.store import Store, slices
+from sidecar.state.store import Store, insert, one_at_a_time
 from sidecar.state.tables import quarantine
 
 LOOK = "look"
@@ -25,13 +25,13 @@ class Quarantine(Store):
     ) -> None:
         """Quarantine keys with their reasons. For source `look` this replaces the rule's whole set of that source."""
         async with self._database.writing() as connection:
+            await one_at_a_time(connection, f"rule:{rule}")
             of_source = (quarantine.c.rule == rule) & (quarantine.c.source == source)
             newest = sa.select(sa.func.coalesce(sa.func.max(quarantine.c.generation), 0)).where(of_source)
             generation = (await connection.execute(newest)).scalar_one() + 1
             common = {"rule": rule, "source": source, "since_at": at, "until_at": until_at, "generation": generation}
-            for some in slices(list(reasons.items())):
-                rows = [{**common, "key": key, "reason": reason} for key, reason in some]
-                await connection.execute(_upsert(), rows)
+            rows = [{**common, "key": key, "reason": reason} for key, reason in reasons.items()]
+            await bulk.add(connection, _upsert(connection), rows)
             released = 0
             if source == LOOK:
                 stale = quarantine.delete().where(of_source, quarantine.c.generation < generation)
@@ -85,9 +85,9 @@ class Quarantine(Store):
             return True
 
 
-def _upsert() -> sa.Insert:
+def _upsert(connection: AsyncConnection) -> sa.Insert:
     """Insert, or hold on to a row that is held already: it keeps its id, and its age unless it had run out."""
-    fresh = insert(quarantine)
+    fresh = insert(connection, quarantine)
     new = fresh.excluded
     since_at = sa.case((quarantine.c.until_at <= new.since_at, new.since_at), else_=quarantine.c.since_at)
     return fresh.on_conflict_do_update(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost
 from sidecar.ports import Batch, StoredRow, Transaction
-from sidecar.state import audit
+from sidecar.state import audit, bulk
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
 from sidecar.state.store import Store, slices
@@ -91,15 +91,10 @@ async def intend(
     connection: AsyncConnection, run_id: str, lease: str, epoch: int, keys: Sequence[str], now: datetime
 ) -> str | None:
     """Answer `Rows.intend` inside a transaction."""
-    holder = await fence(connection, lease, epoch)
-    ours = (runs.c.id == run_id) & (runs.c.lease == lease) & (runs.c.epoch == epoch)
-    query = sa.select(runs.c.rule).where(ours, runs.c.status == RunStatus.APPLYING)
-    rule = await connection.scalar(query)
-    if rule is None:
-        raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
-    if (who := await frozen_by(connection, rule, run_id)) is not None:
+    holder, who = await permit(connection, run_id, lease, epoch)
+    if who is not None:
         return who
-    await _beat(connection, run_id, now)
+    await beat(connection, run_id, now)
     number = await _announce(connection, run_id, epoch, keys, now)
     await audit.append(
         connection,
@@ -112,43 +107,59 @@ async def intend(
     return None
 
 
+async def permit(connection: AsyncConnection, run_id: str, lease: str, epoch: int) -> tuple[str, str | None]:
+    """Return the lease's holder and who froze the rule, if anybody did. Raises: LeaseLost.
+
+    Until the transaction ends nobody takes the lease, and nobody else moves the run or writes its rows.
+    """
+    holder = await fence(connection, lease, epoch)
+    ours = (runs.c.id == run_id) & (runs.c.lease == lease) & (runs.c.epoch == epoch)
+    query = sa.select(runs.c.rule).where(ours, runs.c.status == RunStatus.APPLYING)
+    rule = await connection.scalar(query.with_for_update(key_share=True))
+    if rule is None:
+        raise LeaseLost(f"run {run_id} is not applying under epoch {epoch} of the lease on {lease}")
+    return holder, await frozen_by(connection, rule, run_id)
+
+
 async def settle(
     connection: AsyncConnection, run_id: str, lease: str, epoch: int, results: Mapping[str, Settled], now: datetime
 ) -> None:
     """Do what `Rows.settle` does inside a transaction."""
-    settled = run_rows.update().where(run_rows.c.run_id == run_id, run_rows.c.key == sa.bindparam("row_key"))
-    settled = settled.values(
-        result=sa.bindparam("row_result"),
-        reason=sa.bindparam("row_reason"),
-        written=sa.bindparam("row_written"),
-        in_flight=False,
-        touched_at=now,
-    )
     holder = await fence(connection, lease, epoch)
     if await connection.scalar(sa.select(runs.c.lease).where(runs.c.id == run_id)) != lease:
         raise ValueError(f"run {run_id} does not stand under the lease on {lease}")
-    await _beat(connection, run_id, now)
-    for some in slices(list(results.items())):
-        rows = [
-            {"row_key": key, "row_result": s.result, "row_reason": s.reason, "row_written": s.written}
-            for key, s in some
-        ]
-        if (await connection.execute(settled, rows)).rowcount != len(rows):
-            raise ValueError(f"run {run_id} does not have one of the keys")
+    await beat(connection, run_id, now)
+    await put_down(connection, run_id, results, {"in_flight": False, "touched_at": now})
     counts = Counter(str(s.result) for s in results.values())
     await audit.append(
         connection, at=now, actor=holder, verb="batch.settled", subject=run_id, details={"results": dict(counts)}
     )
 
 
-async def _beat(connection: AsyncConnection, run_id: str, now: datetime) -> None:
+async def put_down(
+    connection: AsyncConnection, run_id: str, results: Mapping[str, Settled], common: Mapping[str, object]
+) -> None:
+    """Write results into the run's rows, and `common` into each. Raises: ValueError for a key that it does not have."""
+    rows = [{"key": key, "result": s.result, "reason": s.reason, "written": s.written} for key, s in results.items()]
+    of_run = run_rows.update().where(run_rows.c.run_id == run_id).values(**common)
+    if await bulk.change(connection, of_run, "key", rows) != len(rows):
+        raise ValueError(f"run {run_id} does not have one of the keys")
+
+
+async def beat(connection: AsyncConnection, run_id: str, now: datetime) -> None:
+    """Say that the run lives."""
     await connection.execute(runs.update().where(runs.c.id == run_id).values(heartbeat_at=now))
 
 
+async def newest_batch(connection: AsyncConnection, run_id: str) -> int:
+    """Return the number of the run's newest batch, 0 before the first."""
+    newest = sa.select(sa.func.coalesce(sa.func.max(batches.c.number), 0)).where(batches.c.run_id == run_id)
+    number: int = (await connection.execute(newest)).scalar_one()
+    return number
+
+
 async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: Sequence[str], now: datetime) -> int:
-    of_run = batches.c.run_id == run_id
-    newest = sa.select(sa.func.coalesce(sa.func.max(batches.c.number), 0)).where(of_run)
-    number = int((await connection.execute(newest)).scalar_one()) + 1
+    number = await newest_batch(connection, run_id) + 1
     batch = {"run_id": run_id, "number": number, "epoch": epoch, "announced_at": now, "row_count": len(keys)}
     await connection.execute(batches.insert().values(**batch))
     planned = (run_rows.c.run_id == run_id) & (run_rows.c.result == RowResult.PLANNED)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from sidecar.domain.check import CheckState, Verdict
 from sidecar.state import audit
-from sidecar.state.store import Store
+from sidecar.state.store import Store, insert
 from sidecar.state.tables import checks, trust
 
 
@@ -23,8 +22,8 @@ class Standing(Store):
             "pending": state.pending,
             "streak": state.streak,
         }
-        saved = insert(checks).values(name=check, **values)
         async with self._database.writing() as connection:
+            saved = insert(connection, checks).values(name=check, **values)
             await connection.execute(saved.on_conflict_do_update(index_elements=["name"], set_=values))
 
     async def check_states(self) -> Mapping[str, CheckState]:
@@ -46,8 +45,8 @@ class Standing(Store):
     async def trust(self, rule: str, digest: str, actor: str, at: datetime) -> None:
         """Adopt a digest of rule and schema."""
         values = {"digest": digest, "actor": actor, "at": at}
-        adopted = insert(trust).values(rule=rule, **values)
         async with self._database.writing() as connection:
+            adopted = insert(connection, trust).values(rule=rule, **values)
             await connection.execute(adopted.on_conflict_do_update(index_elements=["rule"], set_=values))
             await audit.append(
                 connection, at=at, actor=actor, verb="rule.trusted", subject=rule, details={"digest": digest}

@@ -51,7 +51,7 @@ async def test_a_relative_path_is_read_from_where_we_started(tmp_path: Path) -> 
     assert (tmp_path / "var" / "sidecar.db").exists()
 
 
-@pytest.mark.parametrize("url", ["postgresql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "var/sidecar.db"])
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "var/sidecar.db"])
 async def test_what_is_no_sqlite_file_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(ConfigError, match=r"state\.url: not the URL of a SQLite file .*sqlite:///"):
         async with open_state(url):
@@ -71,13 +71,21 @@ async def test_the_migrations_build_what_the_tables_say(path: Path) -> None:
         tables: dict[str, str] = {row.name: row.sql for row in stored}
         triggers = set(connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
     engine.dispose()
-    assert differences == []
+    assert [difference for difference in differences if not is_identity(difference)] == []
     without_rowid = {name for name, text in tables.items() if "WITHOUT ROWID" in text}
     assert without_rowid == {
         t.name for t in metadata.tables.values() if t.dialect_options["sqlite"]["with_rowid"] is False
     }
     guards = {f"{table.name}_no_{verb}" for table in APPEND_ONLY for verb in ("update", "delete")}
     assert triggers == {*guards, "audit_no_replacing"}
+
+
+def is_identity(difference: object) -> bool:
+    """SQLite numbers such a column without being told."""
+    match difference:
+        case [("modify_default", None, table, column, *_)]:
+            return metadata.tables[table].c[column].identity is not None
+    return False
 
 
 def same_type(

@@ -1,8 +1,12 @@
-"""Alembic's entry: run the revisions on the connection, and in the transaction, that `sidecar.state.open` hands in."""
+"""Alembic's entry: run the revisions on the connection and in the transaction that `sidecar.state.schema` hands in."""
 
 from alembic import context
 
 from sidecar.state.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table_schema=context.config.attributes["schema"],
+)
 context.run_migrations()
