@@ -11,6 +11,7 @@
         ├─ AnswerMalformed      an answer arrived and is not what the protocol promises
         ├─ AccessDenied         a key was refused
         ├─ SchemaMismatch       a table or column that a rule names does not exist
+        ├─ PlanUnfit            PostgreSQL would read the evidence in a way that no table of size bears
         ├─ WriteRejected        the database refused a batch; nothing of it was written (carries `sqlstate`)
         ├─ PlanInvalid          a plan file that is not a plan, or was edited
         └─ LeaseLost            another holder has taken over; this one must stop writing
@@ -115,6 +116,10 @@ class AccessDenied(PermanentError):
 
 class SchemaMismatch(PermanentError):
     """A table or column that a rule names does not exist, or has another shape."""
+
+
+class PlanUnfit(PermanentError):
+    """PostgreSQL would carry out a detection row by row. It was not started."""
 
 
 class WriteRejected(PermanentError):

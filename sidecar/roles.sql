@@ -28,3 +28,11 @@ do $$ declare named text; begin
   );
   execute 'grant select (' || named || ') on auth.users to sidecar_detector';
 end $$;
+
+-- The canary, where the fixture is installed: a look must see it.
+do $$ begin
+  if to_regclass('public.sidecar_canary') is not null then
+    grant usage on schema public to sidecar_detector;
+    grant select on public.sidecar_canary to sidecar_detector;
+  end if;
+end $$;

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -103,15 +104,19 @@ async def _settle_in(connection: AsyncConnection, role: Role | None, seconds: fl
     """Bind role, time limits and name resolution to this transaction, in one statement."""
     settings = {
         **({} if role is None else {"role": str(role)}),
-        "statement_timeout": f"{seconds:.0f}s",
-        "lock_timeout": f"{LOCK_SECONDS:.0f}s",
-        "idle_in_transaction_session_timeout": f"{seconds:.0f}s",
+        "statement_timeout": _milliseconds(seconds),
+        "lock_timeout": _milliseconds(LOCK_SECONDS),
+        "idle_in_transaction_session_timeout": _milliseconds(seconds),
         "row_security": row_security,
         "search_path": "",
         "timezone": "UTC",
     }
     bound = [sa.func.set_config(name, value, sa.true()) for name, value in settings.items()]
     await connection.execute(sa.select(*bound))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"  # PostgreSQL reads 0 as no limit at all
 
 
 @contextlib.contextmanager
@@ -124,6 +129,8 @@ def translated() -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise error_of(error) from error
+    except psycopg.Error as error:  # from a statement that was streamed past SQLAlchemy
+        raise _of_driver(error, lost=isinstance(error, psycopg.OperationalError)) from error
     except sa.exc.TimeoutError as error:
         raise TransientError("too many of our own tasks wait for the database") from error
     except OSError as error:
@@ -131,10 +138,15 @@ def translated() -> Iterator[None]:
 
 
 def error_of(error: sa.exc.DBAPIError) -> SidecarError:
-    """Translate one error of the driver. Most specific first."""
-    state = getattr(error.orig, "sqlstate", None) or ""
+    """Translate one error of the driver."""
+    return _of_driver(error.orig, lost=error.connection_invalidated)
+
+
+def _of_driver(error: BaseException | None, *, lost: bool) -> SidecarError:
+    """Most specific first."""
+    state = getattr(error, "sqlstate", None) or ""
     if not state:
-        cause = Unreached.CUT_OFF if error.connection_invalidated else Unreached.CONNECT_FAILED
+        cause = Unreached.CUT_OFF if lost else Unreached.CONNECT_FAILED
         return TargetUnreachable(cause, "the database did not answer")
     if state.startswith(BARRED):
         return AccessDenied(f"the database refused with {state}: {_primary(error)}")
@@ -147,7 +159,7 @@ def error_of(error: sa.exc.DBAPIError) -> SidecarError:
     return AnswerMalformed(f"the database answered {state}")
 
 
-def _primary(error: sa.exc.DBAPIError) -> str:
+def _primary(error: BaseException | None) -> str:
     """Return the message of classes that name tables, columns and types, and never a row's value."""
-    diagnostic = getattr(error.orig, "diag", None)
+    diagnostic = getattr(error, "diag", None)
     return str(getattr(diagnostic, "message_primary", "") or "")

@@ -67,7 +67,7 @@ async def _read_subject(rest: Rest, key: str, now: datetime) -> Subject | Missin
         raise AnswerMalformed("admin user: 404 that is not Supabase Auth's")
     if answer.status != 200:
         raise refusal_of(answer)
-    return _subject(answer.json(), key, now)
+    return subject_of(answer.json(), key, now)
 
 
 def _fails_at_user(answer: Answer) -> bool:
@@ -75,7 +75,8 @@ def _fails_at_user(answer: Answer) -> bool:
     return answer.status == 500 and error_of(answer)[1] != ""
 
 
-def _subject(document: Any, key: str, now: datetime) -> Subject:  # noqa: ANN401  # JSON from outside
+def subject_of(document: Any, key: str, now: datetime) -> Subject:  # noqa: ANN401  # JSON from outside
+    """Read a user as the Auth admin API shows it. Raises: AnswerMalformed."""
     try:
         if UUID(document["id"]) != UUID(key):
             raise AnswerMalformed("admin user: another user than the one asked for")

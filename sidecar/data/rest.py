@@ -1,16 +1,15 @@
 """Reading and writing tables through PostgREST, with our errors and nothing believed that was not said."""
 
 import contextlib
-import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import httpx
 
+from sidecar.data.exact import sent_json
 from sidecar.domain.rule import Table, Value
 from sidecar.errors import (
     AccessDenied,
@@ -61,7 +60,7 @@ class Rest:
         document: object = None,
     ) -> Answer:
         """Send one request and return the answer, whatever its status."""
-        content = None if document is None else json.dumps(document, default=_exact).encode()
+        content = None if document is None else sent_json(document).encode()
         sent = {**(headers or {}), **({"Content-Type": "application/json"} if content else {})}
         return await exchange(
             self._client,
@@ -236,10 +235,3 @@ def refusal_of(answer: Answer) -> SidecarError:
 def quoted(value: str) -> str:
     """Quote one value of an `in.(…)` list. Source: PostgREST, reserved characters."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _exact(value: object) -> str:
-    """Send a Decimal as text: PostgreSQL reads it exactly, and JSON numbers would pass through a float."""
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(type(value).__name__)

@@ -4,24 +4,24 @@ Implements `sidecar.ports.Data`. Source of the method: design 10-architecture, "
 """
 
 import contextlib
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 from sidecar.data.auth import Missing, count_subjects, read_subjects
-from sidecar.data.premises import KEY_TYPE, NEEDS_DATABASE, instant, require_premises, require_zone
+from sidecar.data.canary import Canary, miss_canary
+from sidecar.data.describing import describe_requests
+from sidecar.data.premises import KEY_TYPE, NEEDS_DATABASE, require_premises
 from sidecar.data.rest import Rest, Row, quoted, refusal_of
+from sidecar.data.shapes import amount_of, catalogue_of, ledger_row_of
 from sidecar.data.streams import Noted, Tally, chunks, keys_without_row, noting
-from sidecar.domain.credits import LedgerRow, OrderValue
+from sidecar.domain.credits import LedgerRow
 from sidecar.domain.finding import horizon
-from sidecar.domain.look import Catalogue, Column, Counts, Facts, ProofFailure, ReadProof, Sighting, Subject, Unproven
-from sidecar.domain.plan import PlanRow, canonical
-from sidecar.domain.rule import Amount, AuthSource, FromSubject, LedgerSource, Rule, Table, Value
+from sidecar.domain.look import Catalogue, Counts, Facts, ProofFailure, ReadProof, Sighting, Subject, Unproven
+from sidecar.domain.plan import PlanRow
+from sidecar.domain.rule import Amount, AuthSource, FromSubject, LedgerSource, Rule, Value
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
@@ -29,20 +29,11 @@ from sidecar.errors import (
     SchemaMismatch,
     TransientError,
 )
-from sidecar.ports import BalanceBook, Landed, Transaction
+from sidecar.ports import BalanceBook, Description, Landed, Transaction
 
 KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL
 EMAIL_CHARS_AT_ONCE = 4000  # as percent-encoded
 YOUNG_ROWS_AT_MOST = 5000  # they are only counted, never written: the number may be a floor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """A row that must exist: the fixture's canary, or a witness named in the configuration."""
-
-    table: Table
-    key: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +78,7 @@ class SupabaseData:
             return Unproven(failure=ProofFailure.ANSWER_MALFORMED, detail=str(error))
 
     async def _sight(self, rule: Rule, book: BalanceBook, look_id: int) -> Sighting | Unproven:
-        if (blind := await self._miss_canary()) is not None:
+        if (blind := await miss_canary(self._rest, self._canary)) is not None:
             return blind
         subjects, server_now = await count_subjects(self._rest)
         until = horizon(server_now, rule.detect.min_age_seconds)
@@ -101,27 +92,12 @@ class SupabaseData:
             await require_premises(self._rest, rule)
         catalogue = await self.catalogue(rule)
         young = await self._young(rule, until, tally.candidates)
-        if (blind := await self._miss_canary()) is not None:
+        if (blind := await miss_canary(self._rest, self._canary)) is not None:
             return blind
         counts = Counts(ledger_rows=tally.ledger_rows, expected_rows=tally.expected_rows, subjects=subjects)
         database = catalogue.database or self._database
         proof = ReadProof(horizon_at=until, database=database, counts=counts, catalogue=catalogue, read_at=server_now)
         return Sighting(proof=proof, candidates=tally.candidates, young=young)
-
-    async def _miss_canary(self) -> Unproven | None:
-        """See the canary with this very client: what the service_key check saw was another connection's sight."""
-        if self._canary is None:
-            detail = "no canary and no witness is configured, so nothing proves that rows are visible"
-            return Unproven(failure=ProofFailure.CANARY_UNSEEN, detail=detail)
-        canary = self._canary
-        rows, _ = await self._rest.rows(
-            canary.table, {"select": canary.key, canary.key: f"eq.{canary.value}", "limit": "2"}
-        )
-        seen = [str(row.get(canary.key)).lower() for row in rows]
-        if seen != [canary.value.lower()]:  # a uuid may be configured in capitals
-            detail = f"{canary.table} shows {len(rows)} rows where exactly the one asked for must be"
-            return Unproven(failure=ProofFailure.CANARY_UNSEEN, detail=detail)
-        return None
 
     async def _count(self, rule: Rule, until: datetime) -> tuple[int, int]:
         ledger, expects = rule.detect.ledger, rule.detect.expects
@@ -169,7 +145,7 @@ class SupabaseData:
         async with contextlib.aclosing(pages):
             async for page in pages:
                 for row in page:
-                    yield _key(row[expects.key]), None if row[money] is None else _amount(row[money])
+                    yield _key(row[expects.key]), None if row[money] is None else amount_of(row[money])
 
     async def _young(self, rule: Rule, until: datetime, candidates: Sequence[str]) -> list[str]:
         """Return keys whose evidence all lies beyond the horizon and that have no row yet."""
@@ -209,7 +185,7 @@ class SupabaseData:
             return Catalogue(visible=False)
         if answer.status != 200:
             raise refusal_of(answer)
-        return _catalogue(answer.json())
+        return catalogue_of(answer.json())
 
     async def facts(self, rule: Rule, keys: Sequence[str]) -> list[Facts]:
         """Read rows, ledger, subjects and takers of e-mails for each key, by key."""
@@ -256,7 +232,7 @@ class SupabaseData:
             async for page in pages:
                 seen += len(page)
                 for row in page:
-                    ledger.setdefault(_key(row[source.key]), []).append(_ledger_row(source, row))
+                    ledger.setdefault(_key(row[source.key]), []).append(ledger_row_of(source, row))
         if seen != before:
             raise AnswerMalformed(f"{source.table}: pages add up to {seen} of {before} rows")
         return ledger
@@ -276,6 +252,10 @@ class SupabaseData:
             for row in await self._rest.whole(table, columns=(key, column), key=key, filters=wanted):
                 owners.setdefault(str(row[column]), set()).add(_key(row[key]))
         return {key for key, email in emails.items() if owners.get(email, set()) - {key}}
+
+    async def describe(self, rule: Rule) -> Description:
+        """List the requests that a look and a write would send."""
+        return describe_requests(rule)
 
     async def insert(self, rule: Rule, rows: Sequence[PlanRow], _transaction: Transaction | None) -> Landed:
         """Insert a batch in one statement; see `Rest.insert`. A POST is a transaction of its own."""
@@ -328,40 +308,6 @@ def _key(value: Value) -> str:
     raise SchemaMismatch(KEY_TYPE)
 
 
-def _amount(value: Value) -> Amount:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise AnswerMalformed(f"a balance that is not an exact number: {type(value).__name__}")
-    return value
-
-
-def _ledger_row(source: LedgerSource, row: Row) -> LedgerRow:
-    """Read one movement. One that cannot be placed in time has no order and no numbers, so that it proves nothing."""
-    try:
-        created_at = None if source.created is None else _created_at(source, row[source.created])
-        if any(row[name] is None for name in source.order) or (source.created is not None and created_at is None):
-            return LedgerRow(order=(), created_at=None, amount=None, balance_after=None)
-        order = tuple(
-            created_at if name == source.created and created_at else _order_value(row[name]) for name in source.order
-        )
-        amount, balance = (None if row[n] is None else _amount(row[n]) for n in (source.amount, source.balance))
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnswerMalformed(f"{source.table}: {type(error).__name__} in a row") from error
-    return LedgerRow(order=order, created_at=created_at, amount=amount, balance_after=balance)
-
-
-def _created_at(source: LedgerSource, value: Value) -> datetime | None:
-    found = instant(value)
-    require_zone(source.table, source.created or "", found)
-    try:
-        return None if found is None else found.astimezone(UTC)
-    except OverflowError:  # the last hours before year 1 or after year 9999
-        return None
-
-
-def _order_value(value: Value) -> OrderValue:
-    return value if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
 def _email_chunks(emails: Sequence[str]) -> list[list[str]]:
     """Cut a list of e-mails so that each piece fits into a URL."""
     pieces: list[list[str]] = [[]]
@@ -374,30 +320,3 @@ def _email_chunks(emails: Sequence[str]) -> list[list[str]]:
         pieces[-1].append(email)
         room -= cost
     return pieces
-
-
-def _catalogue(document: Any) -> Catalogue:  # noqa: ANN401  # JSON from outside
-    try:
-        columns = tuple(
-            Column(
-                name=c["name"],
-                type=c["type"],
-                nullable=c["nullable"],
-                default=c["default"],
-                generated=c.get("generated", False),
-            )
-            for c in document["columns"]
-        )
-        shape = {name: document[name] for name in ("columns", "triggers", "foreign_keys", "uniques")}
-        return Catalogue(
-            visible=True,
-            columns=columns,
-            triggers=tuple(document["triggers"]),
-            foreign_keys=tuple(document["foreign_keys"]),
-            uniques=tuple(tuple(unique) for unique in document["uniques"]),
-            ledger_writers=tuple(document["ledger_writers"]),
-            database=document["database"],
-            fingerprint=hashlib.sha256(canonical(shape).encode()).hexdigest()[:32],
-        )
-    except (KeyError, TypeError) as error:
-        raise AnswerMalformed(f"sidecar_catalogue: {type(error).__name__}; install the fixture again") from error

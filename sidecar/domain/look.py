@@ -24,6 +24,9 @@ class ProofFailure(StrEnum):
     CHECK_UNKNOWN = "check_unknown"  # a required check could not look
     CHECK_UNHEALTHY = "check_unhealthy"  # a required check says that our sight is not what it should be
     SCHEMA_MISMATCH = "schema_mismatch"  # a table or column that the rule names does not exist
+    ROWS_HIDDEN = "rows_hidden"  # row level security would hide rows from the role that detects
+    STANDBY = "standby"  # a standby may lag behind what is already written
+    PLAN_UNFIT = "plan_unfit"  # PostgreSQL would not carry the detection out as an anti join
     NEEDS_DATABASE = "needs_database"  # this cannot be proven over REST, whatever REST answers
 
 

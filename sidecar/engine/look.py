@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from sidecar.domain.check import Check, Observation
@@ -12,11 +12,12 @@ from sidecar.domain.decide import (
     Refuse,
     judge_checks,
     judge_read,
+    mark_recurring,
     mark_unconfirmed,
     oldest,
     separate_forgeable,
 )
-from sidecar.domain.event import LookFinished
+from sidecar.domain.event import DamageRecurred, LookFinished
 from sidecar.domain.finding import DEFERRED, Finding, FindingClass, classify
 from sidecar.domain.look import Facts, ProofFailure, ReadProof, Sighting, Unproven
 from sidecar.domain.rule import Rule
@@ -24,6 +25,7 @@ from sidecar.engine.watch import Watch
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
+    PlanUnfit,
     RateLimited,
     SchemaMismatch,
     SidecarError,
@@ -33,6 +35,8 @@ from sidecar.errors import (
 from sidecar.ports import Clock, Data, Reporter, State
 
 FACTS_AT_ONCE = 500  # candidates examined before their facts are forgotten again: bounds memory
+RESTORES_AT_MOST = 3  # of one user by one rule within the window; then the cause is what needs a person
+RESTORES_WINDOW = timedelta(hours=24)
 EXAMINED_PER_CAP = 20  # candidates beyond this multiple of max_rows are counted, not read one by one
 
 
@@ -101,7 +105,7 @@ class Looker:
             baseline = await self._state.baseline(rule.name)
             seen = judge_read(rule, seen.proof.counts, seen.proof.database, baseline) or seen
         if isinstance(seen, Refuse):
-            blind = Unproven(failure=ProofFailure.SCHEMA_MISMATCH, detail=seen.value)
+            blind = Unproven(failure=_failure_of(seen), detail=seen.value)
             await self._state.close_look(look_id, blind, self._clock.now())
         else:
             await self._state.close_look(look_id, seen, self._clock.now())
@@ -138,9 +142,12 @@ class Looker:
             self._tell_blind(rule, blind, started_at, started)
             return blind
         confirmations = await self._state.confirmations(rule.name)
+        findings = mark_recurring(findings, await self._restored_often(rule))
         judged = separate_forgeable(mark_unconfirmed(rule, findings, confirmations), rule.mode, typed=typed)
         seen = Seen(proof=sighting.proof, findings=judged, looks=looks)
         held = seen.held
+        if recurring := held.get(FindingClass.RECURRING, 0):
+            self._reporter.emit(DamageRecurred(rule=rule.name, users=recurring))
         if FindingClass.UNEXAMINED not in held:  # a mass that nobody read says nothing about the rows held so far
             reasons = {finding.key: str(finding.kind) for finding in judged if finding.kind in held}
             await self._state.hold(rule.name, reasons, "look", self._clock.now(), None)
@@ -175,6 +182,10 @@ class Looker:
                 findings.append(finding)
         return findings
 
+    async def _restored_often(self, rule: Rule) -> frozenset[str]:
+        since = self._clock.now() - RESTORES_WINDOW
+        return await self._state.restored_often(rule.name, RESTORES_AT_MOST, since)
+
     async def facts(self, rule: Rule, keys: Sequence[str]) -> list[Facts]:
         """Read facts by key, with the balances that a person vouched for or that Sidecar saw itself."""
         anchors = await self._state.anchors(str(rule.detect.expects.table), keys)
@@ -206,6 +217,8 @@ def judge_facts(rule: Rule, facts: Facts, proof: ReadProof, plan_id: str) -> Fin
 def _failure_of(refusal: Refuse) -> ProofFailure:
     if refusal.guard is GuardName.REQUIRE_CHECKS:
         return ProofFailure.CHECK_UNHEALTHY
+    if refusal.guard is GuardName.PLAN_GUARD:
+        return ProofFailure.PLAN_UNFIT
     return ProofFailure.SCHEMA_MISMATCH
 
 
@@ -224,6 +237,13 @@ def blindness_of(error: SidecarError) -> Unproven | Refuse:
                 value=str(error),
                 limit="the tables and columns that the rule names",
                 hint="edit the rule, or let PostgREST reload its schema cache after a migration",
+            )
+        case PlanUnfit():
+            return Refuse(
+                guard=GuardName.PLAN_GUARD,
+                value=str(error),
+                limit="an anti join over whole tables",
+                hint="index the keys that the rule names, then let PostgreSQL analyze both tables",
             )
         case RateLimited():
             return Unproven(

@@ -1,0 +1,1 @@
+"""The direct path on real PostgreSQL."""
