@@ -46,6 +46,7 @@ class AmountRowsSection(Strict):
     table: TableName
     key: Identifier
     amount: Identifier
+    created: Identifier | None = None
 
 
 class BalanceDiffersSection(Strict):
@@ -208,6 +209,7 @@ def _detect(section: BalanceDiffersSection | OrphanRowSection | StaleRowSection)
                 table=rows.table,
                 key=section.rows.key,
                 amount=section.rows.amount,
+                created=section.rows.created,
                 ledger=ledger_of(section.evidence),
                 min_age_seconds=section.min_age,
             )
@@ -251,7 +253,15 @@ def _plain(detect: Subjects) -> dict[str, object]:
     match detect:
         case BalanceDiffers():
             ledger = detect.ledger
-            named = (detect.key, detect.amount, ledger.key, ledger.created, ledger.amount, ledger.balance)
+            named = (
+                detect.key,
+                detect.amount,
+                detect.created,
+                ledger.key,
+                ledger.created,
+                ledger.amount,
+                ledger.balance,
+            )
             tables = (str(detect.table), str(ledger.table))
             return {"tables": tables, "columns": [*named, *ledger.order], "seconds": detect.min_age_seconds}
         case OrphanRow():

@@ -52,6 +52,7 @@ class BalanceDiffers:
     table: Table
     key: str
     amount: str
+    created: str | None
     ledger: LedgerSource
     min_age_seconds: float
 
@@ -143,8 +144,7 @@ class Survey:
 class Surveyed:
     """A proven look of a survey. `samples` holds a few ids of each class, never a value.
 
-    `proof.counts`: `expected_rows` rows that were looked at, `ledger_rows` rows they were compared with,
-    `subjects` rows that were judged.
+    `proof.counts`: `expected_rows` and `subjects` rows that were looked at, `ledger_rows` rows they were compared with.
     """
 
     proof: ReadProof
@@ -159,7 +159,10 @@ class Surveyed:
 
 
 def judge_survey(survey: Survey, seen: Counts, database: str, baseline: Baseline | None) -> Unproven | None:
-    """Compare a proven read with the last one; None when it may be believed."""
+    """Compare a proven read with the floors and with the last one; None when it may be believed."""
+    if len(survey.tables) > 1 and seen.ledger_rows < 1 and seen.expected_rows > 0:
+        detail = f"{survey.tables[1]} is empty although {survey.tables[0]} is not"
+        return Unproven(failure=ProofFailure.BELOW_FLOOR, detail=detail)
     if baseline is None:
         return None
     if baseline.database != database:
@@ -167,10 +170,9 @@ def judge_survey(survey: Survey, seen: Counts, database: str, baseline: Baseline
             failure=ProofFailure.DATABASE_CHANGED,
             detail="this is not the database of the last proven look; accept it with: detect --accept-change",
         )
-    table = str(survey.detect.table)
     pairs = (
-        (table, seen.expected_rows, baseline.counts.expected_rows),
-        (f"what {table} is compared with", seen.ledger_rows, baseline.counts.ledger_rows),
+        (survey.tables[0], seen.expected_rows, baseline.counts.expected_rows),
+        (survey.tables[-1], seen.ledger_rows, baseline.counts.ledger_rows),
     )
     for name, now, before in pairs:
         if (before - now) * 100 > survey.max_change_percent * before:

@@ -9,6 +9,7 @@ from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult, Run
 from sidecar.domain.steering import Freeze
+from sidecar.domain.survey import Survey, Surveyed
 from sidecar.engine.look import Seen
 from sidecar.engine.verify import Verified
 
@@ -23,13 +24,14 @@ class Cycle:
     refusal: Refuse | None = None
     retry_after_seconds: float | None = None
     seen: Seen | None = None
+    surveyed: Surveyed | None = None
     plan: Plan | None = None
     run_id: str | None = None
     results: Mapping[RowResult, int] = field(default_factory=dict)
     verified: Verified | None = None
 
 
-def blind(rule: Rule, why: Unproven | Refuse, *, run_id: str | None = None) -> Cycle:
+def blind(rule: Rule | Survey, why: Unproven | Refuse, *, run_id: str | None = None) -> Cycle:
     """Return the cycle of a rule that could not look, or that was refused while looking."""
     if isinstance(why, Refuse):
         return refused(rule, why, run_id=run_id)
@@ -40,7 +42,7 @@ def blind(rule: Rule, why: Unproven | Refuse, *, run_id: str | None = None) -> C
     )
 
 
-def refused(rule: Rule, refusal: Refuse, seen: Seen | None = None, *, run_id: str | None = None) -> Cycle:
+def refused(rule: Rule | Survey, refusal: Refuse, seen: Seen | None = None, *, run_id: str | None = None) -> Cycle:
     """Return the cycle that a guard ended."""
     detail = f"{refusal.guard}: {refusal.value} (limit: {refusal.limit})"
     return Cycle(rule=rule.name, outcome=Outcome.REFUSED, detail=detail, refusal=refusal, seen=seen, run_id=run_id)
@@ -58,7 +60,7 @@ def observed(rule: Rule, seen: Seen) -> Cycle:
     return Cycle(rule=rule.name, outcome=Outcome.OBSERVED, seen=seen)
 
 
-def busy(rule: Rule, table: str) -> Cycle:
+def busy(rule: Rule | Survey, table: str) -> Cycle:
     """Return the cycle that another process keeps from its target table."""
     hint = "wait for it; see: sidecar runs"
     return refused(
