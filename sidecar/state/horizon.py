@@ -36,23 +36,23 @@ class Horizon(Store):
             if not newest:
                 return True
             seen = await _seen(connection, run_id, newest)
-            ended = sa.select(_xmin >= seen.xmax, ~sa.exists(_under_way.where(_is_among(seen.others))))
+            ended = sa.select(_xmin >= seen.next_xid, ~sa.exists(_under_way.where(_is_among(seen.others))))
             return all((await connection.execute(ended)).one())
 
 
 async def _seen(connection: AsyncConnection, run_id: str, newest: int) -> sa.Row[Any, Any]:
     """Return who was under way when this was first asked after batch `newest`: by now, if nobody asked before."""
-    stored = sa.select(horizons.c.xmax, horizons.c.others).where(
+    stored = sa.select(horizons.c.next_xid, horizons.c.others).where(
         horizons.c.run_id == run_id, horizons.c.batch == newest
     )
     if (found := (await connection.execute(stored)).one_or_none()) is not None:
         return found
     ids = list((await connection.scalars(_under_way)).all())
-    values = {"batch": newest, "xmax": _xmax, "others": f" {' '.join(ids)} "}
+    values = {"batch": newest, "next_xid": _xmax, "others": " ".join(ids)}
     noted = insert(connection, horizons).values(run_id=run_id, **values)
     # A replica that asks at the same time notes at most more of them.
     noted = noted.on_conflict_do_update(index_elements=["run_id"], set_=values)
-    return (await connection.execute(noted.returning(horizons.c.xmax, horizons.c.others))).one()
+    return (await connection.execute(noted.returning(horizons.c.next_xid, horizons.c.others))).one()
 
 
 def _is_among(others: str) -> sa.ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from sidecar.state.attempts import Attempts
 from sidecar.state.balances import Balances
+from sidecar.state.biographies import Biographies
 from sidecar.state.breakers import Breakers
 from sidecar.state.chain import Trail
 from sidecar.state.freezes import Freezes
@@ -21,6 +22,7 @@ from sidecar.state.verifications import Verifications
 class Memory(
     Attempts,
     Balances,
+    Biographies,
     Breakers,
     Freezes,
     Leases,

@@ -188,14 +188,14 @@ batches = sa.Table(
     sa.Column("xid", sa.BigInteger),
 )
 
-# Which transactions were under way when somebody first asked about a run whose newest batch was `batch`: `xmax` is the
-# first number that none of them has, `others` are their virtual ids, each between spaces.
+# Who was under way when somebody first asked about a run whose newest batch was `batch`: transactions with numbers
+# below `next_xid`, and those with one of the virtual ids in `others`, which spaces part.
 horizons = sa.Table(
     "horizons",
     metadata,
     sa.Column("run_id", sa.ForeignKey("runs.id"), primary_key=True),
     sa.Column("batch", sa.Integer, nullable=False),
-    sa.Column("xmax", sa.BigInteger, nullable=False),
+    sa.Column("next_xid", sa.BigInteger, nullable=False),
     sa.Column("others", sa.Text, nullable=False),
 )
 

@@ -7,6 +7,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.state.in_postgres import rows_of
+
 COLUMNS = ("seq", "at", "actor", "verb", "object", "details", "prev_hash", "hash")
 
 
@@ -14,6 +16,10 @@ def trail(path: Path) -> list[dict[str, object]]:
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM audit ORDER BY seq").fetchall()  # noqa: S608  # constants
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+async def trail_in_postgres(url: str) -> list[dict[str, object]]:
+    return await rows_of(url, f"SELECT {', '.join(COLUMNS)} FROM sidecar.audit ORDER BY seq")  # noqa: S608  # constants
 
 
 def first_broken(rows: list[dict[str, object]]) -> int | None:

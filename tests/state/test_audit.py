@@ -11,8 +11,10 @@ from sidecar.domain.check import CheckState
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.run import Outcome, RowResult, RunStatus, Settled
 from sidecar.ports import State
-from tests.state.audit_reading import first_broken, trail
+from sidecar.state.open import open_state
+from tests.state.audit_reading import first_broken
 from tests.state.cast import KEYS, NOW, RULE, TABLE, a_plan, a_run, later, sighting, started, take
+from tests.state.conftest import TrailReader
 
 EMAIL = "alice@example.org"
 INSERTED = Settled(result=RowResult.INSERTED)
@@ -48,28 +50,28 @@ CHANGES: dict[str, tuple[Callable[[State], Awaitable[object]], int]] = {
 }
 
 
-async def test_every_change_leaves_one_row_and_the_chain_holds(state: State, path: Path) -> None:
+async def test_every_change_leaves_one_row_and_the_chain_holds(state: State, read_trail: TrailReader) -> None:
     before = 0
     for name, (change, added) in CHANGES.items():
         await change(state)
-        rows = trail(path)
+        rows = await read_trail()
         assert len(rows) - before == added, name
         before = len(rows)
-    assert first_broken(trail(path)) is None
+    assert first_broken(await read_trail()) is None
 
 
-async def test_the_trail_holds_no_mail_address_and_no_amount(state: State, path: Path) -> None:
+async def test_the_trail_holds_no_mail_address_and_no_amount(state: State, read_trail: TrailReader) -> None:
     for change, _ in CHANGES.values():
         await change(state)
-    text = str(trail(path))
+    text = str(await read_trail())
     for secret in ("@", "424242", "1200", "12.50"):
         assert secret not in text
 
 
-async def test_what_changes_nothing_leaves_no_row(state: State, path: Path) -> None:
+async def test_what_changes_nothing_leaves_no_row(state: State, read_trail: TrailReader) -> None:
     await take(state)
     await started(state, 1)
-    before = trail(path)
+    before = await read_trail()
     await state.acquire(TABLE, "cli", 10, NOW)
     await state.release(TABLE, 9)
     await state.let_go(7, "olga", NOW)
@@ -79,28 +81,30 @@ async def test_what_changes_nothing_leaves_no_row(state: State, path: Path) -> N
     await state.adopt_run("run-1", TABLE, 1, NOW)
     await state.move_run("run-1", RunStatus.INTERRUPTED, RunStatus.FINISHED, NOW, outcome=Outcome.FAILED)
     await state.interrupt_silent(TABLE, 1, NOW)
-    assert trail(path) == before
+    assert await read_trail() == before
 
 
-async def test_a_change_that_fails_leaves_no_row(state: State, path: Path) -> None:
+async def test_a_change_that_fails_leaves_no_row(state: State, read_trail: TrailReader) -> None:
     await started(state, await take(state))
-    before = trail(path)
+    before = await read_trail()
     with pytest.raises(ValueError, match="does not have one of the keys"):
         await state.settle("run-1", TABLE, 1, {"mallory": INSERTED}, NOW)
-    assert trail(path) == before
+    assert await read_trail() == before
 
 
 @pytest.mark.parametrize("column", ["actor", "verb", "object", "details", "at"])
-async def test_a_row_edited_behind_the_triggers_breaks_the_chain(state: State, path: Path, column: str) -> None:
+async def test_a_row_edited_behind_the_triggers_breaks_the_chain(
+    state: State, read_trail: TrailReader, column: str
+) -> None:
     await started(state, await take(state))
-    rows = trail(path)
+    rows = await read_trail()
     rows[1][column] = 1 if column == "at" else "something else"
     assert first_broken(rows) == 2
 
 
-async def test_a_row_taken_out_breaks_the_chain(state: State, path: Path) -> None:
+async def test_a_row_taken_out_breaks_the_chain(state: State, read_trail: TrailReader) -> None:
     await started(state, await take(state))
-    rows = trail(path)
+    rows = await read_trail()
     assert first_broken([rows[0], *rows[2:]]) == 2
 
 
@@ -119,8 +123,9 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-async def test_evidence_and_trail_are_append_only_for_everybody(state: State, path: Path, statement: str) -> None:
-    for change, _ in CHANGES.values():
-        await change(state)
+async def test_evidence_and_trail_in_a_file_are_append_only_for_everybody(path: Path, statement: str) -> None:
+    async with open_state(f"sqlite:///{path}") as state:
+        for change, _ in CHANGES.values():
+            await change(state)
     with closing(sqlite3.connect(path)) as stranger, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         stranger.execute(statement)

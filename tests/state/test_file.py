@@ -83,7 +83,7 @@ async def test_the_migrations_build_what_the_tables_say(path: Path) -> None:
 def is_identity(difference: object) -> bool:
     """SQLite numbers such a column without being told."""
     match difference:
-        case [("modify_default", None, table, column, *_)]:
+        case [("modify_default", None, str(table), str(column), *_)]:
             return metadata.tables[table].c[column].identity is not None
     return False
 

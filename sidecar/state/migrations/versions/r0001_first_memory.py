@@ -229,7 +229,7 @@ def _rows() -> None:
         "horizons",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
-        sa.Column("xmax", sa.BigInteger(), nullable=False),
+        sa.Column("next_xid", sa.BigInteger(), nullable=False),
         sa.Column("others", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_horizons_run_id"),
         sa.PrimaryKeyConstraint("run_id", name="pk_horizons"),

@@ -1,0 +1,91 @@
+"""The memory in a real PostgreSQL, made as an operator makes it: roles first, then Sidecar's own migrations."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from sidecar.demo.postgres import PostgresServer
+from sidecar.roles import roles_sql
+from sidecar.sessions import Sessions
+from sidecar.state.open import open_state
+from sidecar.state.postgres import PostgresDatabase, PostgresState
+from tests.state.cast import NOW
+
+# What Supabase has before anybody asks. The last line is Supabase's habit in schema public, here for the login too:
+# tables are open to the API unless somebody closes them.
+PROJECT = """
+DO $$ BEGIN
+  CREATE ROLE anon NOLOGIN; CREATE ROLE authenticated NOLOGIN; CREATE ROLE service_role NOLOGIN BYPASSRLS;
+EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+CREATE SCHEMA IF NOT EXISTS auth;
+CREATE TABLE IF NOT EXISTS auth.users (id uuid PRIMARY KEY, email text);
+"""
+HABIT = "ALTER DEFAULT PRIVILEGES FOR ROLE sidecar GRANT ALL ON TABLES TO PUBLIC, anon, authenticated, service_role"
+
+
+async def execute(url: str, *statements: str | sql.Composed) -> None:
+    """Run statements one by one, each in its own transaction."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            await connection.execute(sql.SQL(statement) if isinstance(statement, str) else statement)
+
+
+async def make_roles(server: PostgresServer, database: str) -> str:
+    """Make roles, login and schema in a database; return the login's URL."""
+    password = secrets.token_hex(8)
+    named = sql.SQL("ALTER ROLE sidecar PASSWORD {}").format(sql.Literal(password))
+    await execute(server.url(database), PROJECT, roles_sql([]), named, HABIT)
+    return f"postgresql://sidecar:{password}@127.0.0.1:{server.port}/{database}"
+
+
+async def rows_of(url: str, query: str) -> list[dict[str, object]]:
+    """Return what a query answers, by column."""
+    async with await psycopg.AsyncConnection.connect(url, row_factory=psycopg.rows.dict_row) as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
+class Aged(PostgresState):
+    """A memory whose leases and ticks grow old as the instants tell that the test hands in.
+
+    The database's own clock times them, so time is let pass by moving them back.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        super().__init__(PostgresDatabase(sessions))
+        self._sessions = sessions
+        self._then = NOW
+
+    async def acquire(self, lease: str, holder: str, ttl_seconds: float, now: datetime) -> int | None:
+        await self._pass_time(now)
+        return await super().acquire(lease, holder, ttl_seconds, now)
+
+    async def renew(self, lease: str, epoch: int, ttl_seconds: float, now: datetime) -> None:
+        await self._pass_time(now)
+        await super().renew(lease, epoch, ttl_seconds, now)
+
+    async def claim_tick(self, rule: str, every_seconds: float, holder: str, now: datetime) -> bool:
+        await self._pass_time(now)
+        return await super().claim_tick(rule, every_seconds, holder, now)
+
+    async def _pass_time(self, now: datetime) -> None:
+        passed, self._then = round((now - self._then).total_seconds() * 1_000_000), now
+        if passed:
+            async with self._sessions.owning() as connection:
+                back = {"passed": passed}
+                await connection.execute(sa.text("UPDATE sidecar.leases SET expires_at = expires_at - :passed"), back)
+                await connection.execute(sa.text("UPDATE sidecar.ticks SET at = at - :passed"), back)
+
+
+@contextlib.asynccontextmanager
+async def open_aged(url: str) -> AsyncIterator[Aged]:
+    async with open_state(url):
+        sessions = Sessions(url)
+        try:
+            yield Aged(sessions)
+        finally:
+            await sessions.close()
