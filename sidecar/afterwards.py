@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Direct(Protocol):
     """What can be done to written rows only in the database itself. Errors are those of `Data`."""
 
-    async def extra(self, rule: Rule, keys: Sequence[str], plan_id: str) -> Mapping[str, int]:
+    async def unplanned(self, rule: Rule, keys: Sequence[str], plan_id: str) -> Mapping[str, int]:
         """Count rows that nobody planned, by invariant: `row_doubled` and `row_extra`; empty when all is well."""
         ...
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import Check, CheckState, Flip, Observation, Verdict
 from sidecar.domain.decide import Refuse
 from sidecar.domain.look import Counts, ProofFailure
@@ -101,12 +102,37 @@ class CapMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyFailed:
-    """The source does not hold what was written. `invariant`: row_missing, value_differs or ledger_changed."""
+    """The source does not hold what was written. `invariant` is one of those of the metric."""
 
     rule: str
     run_id: str
     invariant: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationMade:
+    """A run was verified again. `number` counts from 1; `corrected` rows were raced and put right; drift in credits."""
+
+    rule: str
+    run_id: str
+    number: int
+    holds: bool
+    rows: int
+    corrected: int
+    drift: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoFinished:
+    """An undo plan was made (`applied` False) or carried out. `rows` counts rows by how they stand now."""
+
+    rule: str
+    run_id: str
+    undo_id: str
+    applied: bool
+    rows: Mapping[str, int]
+    refusal: Refuse | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +155,41 @@ class FreezeRead:
 
     rule: str
     frozen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRead:
+    """Whether the breaker of a rule's table is open or half-open, as read in this cycle."""
+
+    rule: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerMoved:
+    """A run of the rule moved the breaker of its table. `reason` is why it opened last."""
+
+    rule: str
+    before: BreakerStatus
+    after: BreakerStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeld:
+    """A run waits before its next batch; `reason` is the first one."""
+
+    rule: str
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamageRecurred:
+    """A look found `users` whom the rule restored again and again: it leaves them alone now."""
+
+    rule: str
+    users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +244,14 @@ Event: TypeAlias = (
     | BatchSettled
     | CapMeasured
     | VerifyFailed
+    | VerificationMade
+    | UndoFinished
     | CycleFinished
     | FreezeRead
+    | BreakerRead
+    | BreakerMoved
+    | RunHeld
+    | DamageRecurred
     | TickPostponed
     | AuditChecked
     | LifecycleChanged

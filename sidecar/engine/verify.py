@@ -3,25 +3,33 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
 
+from sidecar.afterwards import Direct
 from sidecar.domain.comparing import same
-from sidecar.domain.credits import Balance, prove_balance
+from sidecar.domain.credits import Balance
 from sidecar.domain.event import VerifyFailed
 from sidecar.domain.plan import PlanRow
-from sidecar.domain.rule import Amount, FromBalance, Rule, Value
+from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import RowResult
+from sidecar.domain.verification import Verification, VerifyResult
+from sidecar.engine.correct import Corrector, Raced
+from sidecar.engine.evidence import amount_of, proven_since
 from sidecar.engine.work import Work
-from sidecar.ports import Data, Reporter, State, StoredRow
+from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What the source holds. `broken` counts rows by the invariant they break; `drift` is in credits, 0 when well."""
+    """What the source holds. `broken` counts rows by the invariant they break; `drift` is in credits, 0 when well.
+
+    `corrected` counts rows whose money a writer of the ledger had raced.
+    """
 
     rows: int
     broken: Mapping[str, int]
     drift: Amount
+    corrected: int = 0
 
     @property
     def holds(self) -> bool:
@@ -29,59 +37,111 @@ class Verified:
         return not self.broken
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """A row that is not as it should be, and by how many credits. `proven` is what the evidence says, if it does."""
+
+    invariant: str
+    off: Amount
+    proven: Amount | None
+
+
 class Verifier:
     """Verifies runs from the source, never from what an insert answered."""
 
-    def __init__(self, *, data: Data, state: State, reporter: Reporter) -> None:
-        """Read through `data`; `state` knows the anchors of balances."""
+    def __init__(
+        self, *, data: Data, state: State, reporter: Reporter, clock: Clock, direct: Direct | None = None
+    ) -> None:
+        """Read through `data`; `state` knows the anchors of balances. Without `direct` nothing is ever corrected."""
         self._data = data
         self._state = state
         self._reporter = reporter
+        self._clock = clock
+        self._direct = direct
+        self._corrector = None if direct is None else Corrector(direct=direct, data=data, state=state, clock=clock)
 
     async def verify(self, work: Work, keys: Collection[str] | None = None) -> Verified:
         """Compare each inserted row, or those among `keys`, with its plan and its evidence.
 
-        Raises: what `Data` raises.
+        Where the database itself is at hand, nothing is judged before every transaction has ended that could not see
+        the rows, or patience has; what such a one wrote to the ledger is put right. Raises: what `Data` raises.
         """
-        written = [r for r in await self._state.rows(work.run.id) if r.settled.result is RowResult.INSERTED]
-        written = [r for r in written if keys is None or r.key in keys]
+        every = await self._state.rows(work.run.id)
+        written = [r for r in every if r.settled.result is RowResult.INSERTED and (keys is None or r.key in keys)]
+        began_at = self._clock.now()
+        corrector = self._corrector if keys is None and written else None
+        is_settled = corrector is not None and await corrector.horizon_passed(work.run.id)
         wrong = await self._compare(work, written)
         if wrong:  # row and ledger are two reads, and a user may spend between them: those are read once more
             wrong = await self._compare(work, [row for row in written if row.key in wrong])
-        broken = Counter(invariant for invariant, _ in wrong.values())
-        drift: Amount = sum(off for _, off in wrong.values())
+        corrected: Collection[str] = ()
+        if wrong and corrector is not None and is_settled:
+            corrected = await corrector.correct(work, _raced(work, written, wrong), began_at)
+        if corrected:
+            wrong = await self._compare(work, [row for row in written if row.key in wrong])
+        broken = Counter(found.invariant for found in wrong.values())
+        if self._direct is not None and keys is None:
+            broken.update(await self._direct.unplanned(work.rule, [row.key for row in every], work.plan.id))
+        self._tell(work, broken)
+        drift: Amount = sum(found.off for found in wrong.values())
+        return Verified(rows=len(written), broken=broken, drift=drift, corrected=len(corrected))
+
+    def _tell(self, work: Work, broken: Mapping[str, int]) -> None:
         for invariant, count in broken.items():
             self._reporter.emit(VerifyFailed(rule=work.rule.name, run_id=work.run.id, invariant=invariant, rows=count))
-        return Verified(rows=len(written), broken=broken, drift=drift)
 
-    async def _compare(self, work: Work, written: Sequence[StoredRow]) -> dict[str, tuple[str, Amount]]:
-        """Return the invariant that each wrong row breaks, and by how many credits it is off."""
+    async def note(self, work: Work, number: int, due_at: datetime, verified: Verified) -> None:
+        """Remember what a verification of the whole run found; the run's own outcome stays as it was."""
+        made = Verification(
+            run_id=work.run.id,
+            number=number,
+            due_at=due_at,
+            done_at=self._clock.now(),
+            result=VerifyResult.HELD if verified.holds else VerifyResult.FAILED,
+            rows=verified.rows,
+            broken=dict(verified.broken),
+            drift=verified.drift,
+            corrected=verified.corrected,
+        )
+        await self._state.note_verification(made, "sidecar")
+
+    async def _compare(self, work: Work, written: Sequence[StoredRow]) -> dict[str, Wrong]:
+        """Return what is wrong with rows, by key."""
         rows = {row.key: row for row in work.plan.rows}
         keys = [row.key for row in written]
         present = await self._data.read_rows(work.rule, keys)
-        proven = await self._proven(work.rule, keys)
+        proven = await self._proven(work, [rows[key] for key in keys])
         money = work.rule.balance_column
-        wrong: dict[str, tuple[str, Amount]] = {}
+        wrong: dict[str, Wrong] = {}
         for stored in written:
-            row, found = rows[stored.key], present.get(stored.key)
-            invariant = _broken(work.rule, row, found, proven.get(stored.key), stored.settled.reason)
+            row, found, due = rows[stored.key], present.get(stored.key), proven.get(stored.key)
+            invariant = _broken(work.rule, row, found, due, stored.settled.reason)
             if invariant is not None:
-                due = proven.get(stored.key, _amount(row.values.get(money)))
-                wrong[stored.key] = (invariant, _amount((found or {}).get(money)) - due)
+                expected = (amount_of(row.values.get(money)) or 0) if due is None else due
+                off = (amount_of((found or {}).get(money)) or 0) - expected
+                wrong[stored.key] = Wrong(invariant=invariant, off=off, proven=due)
         return wrong
 
-    async def _proven(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Amount]:
+    async def _proven(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Amount]:
         """Return what the evidence says now: a user who spends at once moves row and ledger alike."""
-        source = rule.repair.values[rule.balance_column]
-        if not isinstance(source, FromBalance):
-            return {}
-        anchors = await self._state.anchors(str(rule.detect.expects.table), keys)
-        ledger = await self._data.ledger(rule, keys)
-        judged = {
-            key: prove_balance(source.order, anchors.get(key, ()), ledger.get(key, ()), margin=rule.detect.min_age)
-            for key in keys
-        }
+        keys = [row.key for row in rows]
+        anchors = await self._state.anchors(str(work.rule.detect.expects.table), keys)
+        ledger = await self._data.ledger(work.rule, keys)
+        judged = {row.key: proven_since(work, row, anchors.get(row.key, ()), ledger.get(row.key, ())) for row in rows}
         return {key: balance.amount for key, balance in judged.items() if isinstance(balance, Balance)}
+
+
+def _raced(work: Work, written: Sequence[StoredRow], wrong: Mapping[str, Wrong]) -> list[Raced]:
+    """Return the rows that still hold what was written while their evidence has moved on."""
+    rows = {row.key: row for row in work.plan.rows}
+    return [
+        Raced(planned=rows[row.key], written=row.settled.written, proven=found.proven)
+        for row in written
+        if (found := wrong.get(row.key)) is not None
+        and found.invariant == "ledger_changed"
+        and found.proven is not None
+        and row.settled.written
+    ]
 
 
 def _broken(
@@ -96,7 +156,3 @@ def _broken(
         return None
     # The row still holds what was written, and the evidence says otherwise by now: a movement came in between.
     return "ledger_changed" if same(row.values[rule.balance_column], balance) else "value_differs"
-
-
-def _amount(value: Value) -> Amount:
-    return value if isinstance(value, int | Decimal) and not isinstance(value, bool) else 0

@@ -24,6 +24,8 @@ from sidecar.domain.event import (
     TickMissed,
     TickPostponed,
     TickStarted,
+    UndoFinished,
+    VerificationMade,
     VerifyFailed,
 )
 from sidecar.domain.run import Outcome
@@ -82,6 +84,18 @@ CATALOGUE: Final = (
         (ERROR,),
         ("rule", "run_id", "invariant", "rows"),
         "The source does not hold what was written.",
+    ),
+    Kind(
+        "verification.made",
+        (INFO, ERROR),
+        ("rule", "run_id", "number", "holds", "rows", "corrected", "drift"),
+        "A run was verified again, some time after its end; `corrected` rows were raced by a ledger writer.",
+    ),
+    Kind(
+        "undo.finished",
+        (INFO, WARNING),
+        ("rule", "run_id", "undo_id", "applied", "rows", "guard", "value", "limit", "hint"),
+        "An undo plan was made, or (`applied`) carried out; `rows` counts rows by how they stand.",
     ),
     Kind(
         "cycle.finished",
@@ -217,6 +231,27 @@ def _audit_checked(event: AuditChecked) -> Line:
     return Line("audit.failed", level, {name: getattr(event, name) for name in names})
 
 
+def _verification_made(event: VerificationMade) -> Line:
+    fields = ("rule", "run_id", "number", "holds", "rows", "corrected", "drift")
+    return Line("verification.made", INFO if event.holds else ERROR, {name: getattr(event, name) for name in fields})
+
+
+def _undo_finished(event: UndoFinished) -> Line:
+    refusal = event.refusal
+    fields = {
+        "rule": event.rule,
+        "run_id": event.run_id,
+        "undo_id": event.undo_id,
+        "applied": event.applied,
+        "rows": dict(event.rows),
+        "guard": refusal.guard if refusal else None,
+        "value": refusal.value if refusal else None,
+        "limit": refusal.limit if refusal else None,
+        "hint": refusal.hint if refusal else None,
+    }
+    return Line("undo.finished", INFO if refusal is None else WARNING, fields)
+
+
 def _plain(name: str, level: str, *fields: str) -> Callable[[Event], Line]:
     """Make a line whose fields are the event's own."""
     return lambda event: Line(name, level, {field_name: getattr(event, field_name) for field_name in fields})
@@ -236,6 +271,8 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     BatchSettled: _batch_settled,
     CapMeasured: _plain("cap.measured", DEBUG, "rule", "window", "ratio"),
     VerifyFailed: _plain("verification.failed", ERROR, "rule", "run_id", "invariant", "rows"),
+    VerificationMade: _verification_made,
+    UndoFinished: _undo_finished,
     CycleFinished: _cycle_finished,
     FreezeRead: _freeze_read,
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),

@@ -26,6 +26,8 @@ from sidecar.domain.event import (
     TickMissed,
     TickPostponed,
     TickStarted,
+    UndoFinished,
+    VerificationMade,
     VerifyFailed,
 )
 from sidecar.domain.finding import DEFERRED, FindingClass
@@ -41,7 +43,7 @@ PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 ROLES: Final = ("anon", "authenticated", "service")
 MISSED_CAUSES: Final = ("overlap", "misfire", "error")
 EVALUATION_RESULTS: Final = ("pass", "fail", "unknown", "error")
-INVARIANTS: Final = ("row_missing", "value_differs", "ledger_changed")
+INVARIANTS: Final = ("row_missing", "value_differs", "ledger_changed", "row_doubled", "row_extra")
 NOTIFICATION_RESULTS: Final = ("delivered", "failed", "dropped", "repeated")
 SERVICE_KEY: Final = "service_key"
 
@@ -78,6 +80,8 @@ class Metrics:
                 BatchSettled: self._batch_settled,
                 CapMeasured: self._cap_measured,
                 VerifyFailed: self._verify_failed,
+                VerificationMade: self._verification_made,
+                UndoFinished: self._undo_finished,
                 CycleFinished: self._cycle_finished,
                 FreezeRead: self._freeze_read,
                 FaultCaught: self._fault_caught,
@@ -216,6 +220,15 @@ class Metrics:
 
     def _verify_failed(self, event: VerifyFailed) -> None:
         self._exposition.counter(m.VERIFY_FAILURES, event.rule, _listed(event.invariant, INVARIANTS)).inc()
+
+    def _verification_made(self, event: VerificationMade) -> None:
+        self._exposition.gauge(m.CREDITS_DRIFT).put((event.rule,), event.drift)
+
+    def _undo_finished(self, event: UndoFinished) -> None:
+        if event.applied:
+            self._exposition.counter(m.RUN_ROWS, event.rule, RowResult.UNDONE).inc(event.rows.get("undone", 0))
+        if event.refusal is not None:
+            self._exposition.counter(m.REFUSALS, event.rule, event.refusal.guard).inc()
 
     def _cycle_finished(self, event: CycleFinished) -> None:
         of, rule = self._exposition, event.rule

@@ -60,7 +60,7 @@ class Correcting:
             rows = await rows_of(transaction, statement, values)
         return str(rows[0][0]) if rows else None
 
-    async def extra(self, rule: Rule, keys: Sequence[str], plan_id: str) -> Mapping[str, int]:
+    async def unplanned(self, rule: Rule, keys: Sequence[str], plan_id: str) -> Mapping[str, int]:
         """Count rows that nobody planned: a second one for a key, and rows with the plan's mark for other keys."""
         counts: dict[str, int] = {}
         expects = rule.detect.expects

@@ -1,0 +1,93 @@
+"""Put right the money of rows that a writer of the ledger raced. Nothing else that exists is ever updated.
+
+How money is raced: a writer adds a movement to the ledger and to the profile in one transaction, and ours inserts the
+profile in between. The writer's UPDATE finds no row, our evidence does not hold his movement, and both commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.afterwards import Correction, Direct
+from sidecar.domain.credits import Balance, LedgerRow, prove_balance
+from sidecar.domain.plan import PlanRow
+from sidecar.domain.rule import Amount, Origin
+from sidecar.engine.evidence import amount_of, origin_of
+from sidecar.engine.work import Work
+from sidecar.errors import WriteRejected
+from sidecar.ports import Clock, Data, State
+
+HORIZON_SECONDS_AT_MOST = 10.0  # how long a run waits for transactions that could not see its rows; then later looks do
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raced:
+    """A row as it was written, and the balance that its evidence has proven by two readings since."""
+
+    planned: PlanRow
+    written: str
+    proven: Amount
+
+
+class Corrector:
+    """Corrects rows of one run at a time."""
+
+    def __init__(self, *, direct: Direct, data: Data, state: State, clock: Clock) -> None:
+        """Correct through `direct`, in a transaction of `state`."""
+        self._direct = direct
+        self._data = data
+        self._state = state
+        self._clock = clock
+
+    async def horizon_passed(self, run_id: str) -> bool:
+        """Wait until whoever could not see the run's rows has ended; False when patience ended first."""
+        until = self._clock.monotonic() + HORIZON_SECONDS_AT_MOST
+        while not await self._state.horizon_passed(run_id):
+            if self._clock.monotonic() >= until:
+                return False
+            await self._clock.sleep(POLL_SECONDS)
+        return True
+
+    async def correct(self, work: Work, raced: Sequence[Raced], began_at: datetime) -> list[str]:
+        """Correct the rows that may be, and return their keys. Ask only once the horizon has passed.
+
+        Raises: LeaseLost; what `Data` raises.
+        """
+        if not raced or not work.proof.catalogue.visible or work.proof.catalogue.ledger_writers:
+            return []  # a ledger that its users may write is no evidence that nobody reads first
+        ledger = await self._data.ledger(work.rule, [row.planned.key for row in raced])
+        due = [row for row in raced if _may(work, row, ledger.get(row.planned.key, ()), began_at)]
+        run, lease = work.run, work.lease
+        try:
+            async with self._state.correction(run.id, lease.name, lease.epoch, self._clock.now()) as correction:
+                if correction.frozen is not None:
+                    return []
+                return [row.planned.key for row in due if await self._correct(work, row, correction)]
+        except WriteRejected:  # a check of the table says no: the verification tells it as it is
+            return []
+
+    async def _correct(self, work: Work, row: Raced, correction: Correction) -> bool:
+        key, was = row.planned.key, amount_of(row.planned.values[work.rule.balance_column])
+        if was is None:
+            return False
+        after = await self._direct.correct(
+            work.rule, key, was=was, written=row.written, amount=row.proven, transaction=correction.transaction
+        )
+        if after is not None:
+            await correction.corrected(key, row.written, after)
+        return after is not None
+
+
+def _may(work: Work, row: Raced, ledger: Sequence[LedgerRow], began_at: datetime) -> bool:
+    """Say whether the ledger alone, in one unbroken chain, still proves what two readings did.
+
+    A movement that is younger than this verification may be of an application that writes ledger and profile one after
+    the other: its own UPDATE is still to come.
+    """
+    if origin_of(work.rule.balance_column, row.planned) is not Origin.LEDGER:
+        return False
+    if any(found.created_at is None or found.created_at > began_at for found in ledger):
+        return False
+    proven = prove_balance((Origin.LEDGER,), (), ledger, margin=work.rule.detect.min_age)
+    return isinstance(proven, Balance) and proven.amount == row.proven
