@@ -1,7 +1,7 @@
 """From findings to a decision: nothing, a refusal with its guard, or the rows of a plan. UNKNOWN never writes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
@@ -34,12 +34,14 @@ class GuardName(StrEnum):
     KEY_NOT_UNIQUE = "key_not_unique"
     KEY_TYPE_UNSUPPORTED = "key_type_unsupported"
     SCHEMA_MISMATCH = "schema_mismatch"  # a table or column that the rule names does not exist
+    PLAN_GUARD = "plan_guard"  # PostgreSQL would not carry the detection out as an anti join
     PLAN_STALE = "plan_stale"
     PLAN_EXPIRED = "plan_expired"
     PLAN_NOT_APPROVED = "plan_not_approved"
     PLAN_TAKEN = "plan_taken"
     BREAKER_OPEN = "breaker_open"  # too much went wrong on this target table
     SIGNALS = "signals"  # a signal said wait for too long, or could not be read
+    UNDO_NEEDS_DATABASE = "undo_needs_database"  # over REST nobody sees what a DELETE would take along
     RULE_BUSY = "rule_busy"  # another process holds the lease of this target table
 
 
@@ -76,6 +78,7 @@ class Situation:
     `rows_today` counts rows written to the target table in the last 24 hours, rows in flight included.
     `trusted` is False when the rule's digest or the target's schema changed since its last verified plan.
     `typed` says that a person typed `backfill`, which is that person's approval.
+    `switch` is what a switch outside of memory refuses, `breaker` what the breaker of the target table does.
     """
 
     catalogue: Catalogue
@@ -84,6 +87,13 @@ class Situation:
     frozen: str | None
     trusted: bool
     typed: bool
+    switch: Refuse | None = None
+    breaker: Refuse | None = None
+
+    @property
+    def stopped(self) -> Refuse | None:
+        """Who stopped all writing, by whatever switch."""
+        return judge_freeze(self.frozen) or self.switch
 
 
 def judge_read(rule: Rule, seen: Counts, database: str, baseline: Baseline | None) -> Unproven | None:
@@ -118,8 +128,13 @@ def _floor(rule: Rule, seen: Counts) -> Unproven | None:
 
 
 def judge_checks(rule: Rule, seen: Mapping[str, Observation]) -> Refuse | Unproven | None:
-    """Demand that each required check was healthy in this very cycle; one that could not look leaves us blind."""
-    for name in rule.guard.require_checks:
+    """Demand that each check that the rule requires was healthy in this very cycle."""
+    return judge_required(rule.guard.require_checks, seen)
+
+
+def judge_required(required: Sequence[str], seen: Mapping[str, Observation]) -> Refuse | Unproven | None:
+    """Demand that each of some checks was healthy in this very cycle; one that could not look leaves us blind."""
+    for name in required:
         look = seen.get(name)
         if look is None or look.verdict is Verdict.UNKNOWN:
             reason = look.reason if look else "not configured"
@@ -143,6 +158,16 @@ def mark_unconfirmed(rule: Rule, findings: Sequence[Finding], confirmations: Map
     return tuple(
         replace(finding, kind=FindingClass.UNCONFIRMED, values={}, origins={})
         if finding.kind is FindingClass.REPAIRABLE and confirmations.get(finding.key, 0) < rule.detect.confirmations
+        else finding
+        for finding in findings
+    )
+
+
+def mark_recurring(findings: Sequence[Finding], often: Collection[str]) -> tuple[Finding, ...]:
+    """Turn repairable findings that this rule restored `often` into `recurring` ones: a loop would hide the cause."""
+    return tuple(
+        replace(finding, kind=FindingClass.RECURRING, values={}, origins={})
+        if finding.kind is FindingClass.REPAIRABLE and finding.key in often
         else finding
         for finding in findings
     )
@@ -172,7 +197,7 @@ def decide(rule: Rule, findings: Sequence[Finding], situation: Situation) -> Dec
     if rule.mode is Mode.OBSERVE:
         return Refuse(guard=GuardName.MODE, value="observe", limit="approve or auto", hint="the rule only watches")
     refusal = (
-        judge_freeze(situation.frozen)
+        situation.stopped
         or judge_schema(rule, situation)
         or judge_amount(rule, len(rows) + kinds[FindingClass.UNEXAMINED], situation)
     )
@@ -185,7 +210,10 @@ def decide(rule: Rule, findings: Sequence[Finding], situation: Situation) -> Dec
             limit="no write privilege or policy for end users",
             hint=f"revoke it, or review a plan by hand: sidecar plan {rule.name}",
         )
-    return Proceed(rows=rows, automatic=situation.typed or (rule.mode is Mode.AUTO and situation.trusted))
+    automatic = situation.typed or (rule.mode is Mode.AUTO and situation.trusted)
+    if automatic and situation.breaker is not None:
+        return situation.breaker  # a plan for a person may still be made: it is not applied before the breaker allows
+    return Proceed(rows=rows, automatic=automatic)
 
 
 def judge_freeze(frozen: str | None) -> Refuse | None:
