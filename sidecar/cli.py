@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from sidecar.app import App
 from sidecar.config.settings import Scope
 from sidecar.domain.plan import PlanStatus
-from sidecar.verbs import runner
+from sidecar.verbs import completing, runner
+from sidecar.verbs.command import DEFAULT_CONFIG, AsJSON, ConfigPath, verb
+from sidecar.verbs.result import Result
 
 cli = typer.Typer(
     name="sidecar",
@@ -22,12 +25,15 @@ cli = typer.Typer(
 audit = typer.Typer(no_args_is_help=True, help="The trail of everything that Sidecar changed.")
 cli.add_typer(audit, name="audit")
 
-ConfigPath = Annotated[
-    Path, typer.Option("--config", envvar="SIDECAR_CONFIG", help="Configuration file.", show_default=True)
+RuleName = Annotated[str, typer.Argument(metavar="RULE", autocompletion=completing.rules)]
+SomeRule = Annotated[str | None, typer.Argument(metavar="[RULE]", autocompletion=completing.rules)]
+PlanName = Annotated[
+    str,
+    typer.Argument(metavar="PLAN", help="A plan's id, or the path of its file.", autocompletion=completing.plans),
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Actor = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Act under this name; see tokens.")]
-DEFAULT_CONFIG = Path("sidecar.yaml")
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.", autocompletion=completing.runs)]
+Reason = Annotated[str, typer.Option("--reason", help="Why; shown wherever it holds something up.")]
+Listed = Annotated[bool, typer.Option("--list", help="Show what is frozen, paused or aborted, and change nothing.")]
 
 
 @cli.command(epilog="Example: sidecar run --config /etc/sidecar/sidecar.yaml")
@@ -38,16 +44,16 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     runner.leave(run_daemon(config))
 
 
-@cli.command(epilog="Example: sidecar check service-key --json")
-def check(
+@verb(cli, "check service-key --json")
+async def check(
+    app: App,
+    _who: str,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Checks; all when none.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-) -> None:
+) -> Result:
     """Look once, now, and say what was seen."""
     from sidecar.verbs import looking
 
-    runner.perform(config, lambda app, _: looking.check(app, names or []), as_json=as_json)
+    return await looking.check(app, names or [])
 
 
 @cli.command(epilog="Example: sidecar validate --config sidecar.yaml")
@@ -56,225 +62,180 @@ def validate(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJSON = False) -> No
     runner.leave(runner.validate(config, as_json=as_json))
 
 
-@cli.command(epilog="Example: sidecar detect credits_without_profile")
-def detect(
-    rules: Annotated[list[str] | None, typer.Argument(metavar="[RULE]...", help="Rules; all when none.")] = None,
+@verb(cli, "detect credits_without_profile", scope=lambda given: Scope.OPERATE if given["accept_change"] else None)
+async def detect(
+    app: App,
+    who: str,
+    rules: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RULE]...", help="Rules; all when none.", autocompletion=completing.rules),
+    ] = None,
     accept_change: Annotated[
         bool, typer.Option("--accept-change", help="Believe a count that shrank: you know why.")
     ] = False,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+) -> Result:
     """Look at the data with a proven read, and count the damage. Writes nothing."""
     from sidecar.verbs import looking
 
-    scope = Scope.OPERATE if accept_change else None
-    runner.perform(
-        config,
-        lambda app, who: looking.detect(app, rules or [], accept_change=who if accept_change else None),
-        as_json=as_json,
-        actor=actor,
-        scope=scope,
-    )
+    return await looking.detect(app, rules or [], accept_change=who if accept_change else None)
 
 
-@cli.command(epilog="Example: sidecar plan credits_without_profile --out plan.json")
-def plan(
-    rule: str,
+@verb(cli, "plan credits_without_profile --out plan.json", scope=Scope.PLAN)
+async def plan(
+    app: App,
+    who: str,
+    rule: RuleName,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the plan to this file (mode 0600).")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+) -> Result:
     """Make a plan that waits for a person: explicit rows, each value with its origin."""
     from sidecar.verbs import repairing
 
-    runner.perform(
-        config, lambda app, who: repairing.plan(app, rule, who, out), as_json=as_json, actor=actor, scope=Scope.PLAN
-    )
+    return await repairing.plan(app, rule, who, out)
 
 
-@cli.command(epilog="Example: sidecar show plan.json")
-def show(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the path of its file.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-) -> None:
+@verb(cli, "show plan.json")
+async def show(app: App, _who: str, plan: PlanName) -> Result:
     """Show what a plan would do."""
-    from sidecar.verbs import repairing
+    from sidecar.verbs.showing import show as tell
 
-    runner.perform(config, lambda app, _: repairing.show(app, plan), as_json=as_json)
+    return await tell(app, plan)
 
 
-@cli.command(epilog="Example: sidecar approve 20260101T120000-1a2b3c4d --as anna")
-def approve(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the path of its file.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+@verb(cli, "approve 20260101T120000-1a2b3c4d --as anna", scope=Scope.APPROVE)
+async def approve(app: App, who: str, plan: PlanName) -> Result:
     """Approve a waiting plan. Its author's token cannot."""
     from sidecar.verbs import repairing
 
-    runner.perform(
-        config,
-        lambda app, who: repairing.judge(app, plan, who, PlanStatus.APPROVED),
-        as_json=as_json,
-        actor=actor,
-        scope=Scope.APPROVE,
-    )
+    return await repairing.judge(app, plan, who, PlanStatus.APPROVED)
 
 
-@cli.command(epilog="Example: sidecar reject 20260101T120000-1a2b3c4d")
-def reject(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the path of its file.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+@verb(cli, "reject 20260101T120000-1a2b3c4d", scope=Scope.APPROVE)
+async def reject(app: App, who: str, plan: PlanName) -> Result:
     """Reject a waiting plan."""
     from sidecar.verbs import repairing
 
-    runner.perform(
-        config,
-        lambda app, who: repairing.judge(app, plan, who, PlanStatus.REJECTED),
-        as_json=as_json,
-        actor=actor,
-        scope=Scope.APPROVE,
-    )
+    return await repairing.judge(app, plan, who, PlanStatus.REJECTED)
 
 
-@cli.command(epilog="Example: sidecar apply 20260101T120000-1a2b3c4d")
-def apply(
-    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id, or the path of its file.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+@verb(cli, "apply 20260101T120000-1a2b3c4d", scope=Scope.OPERATE)
+async def apply(app: App, who: str, plan: PlanName) -> Result:
     """Apply an approved plan under every guard of this moment, and verify it from the source."""
     from sidecar.verbs import repairing
 
-    runner.perform(
-        config, lambda app, who: repairing.apply(app, plan, who), as_json=as_json, actor=actor, scope=Scope.OPERATE
-    )
+    return await repairing.apply(app, plan, who)
 
 
-@cli.command(epilog="Example: sidecar backfill credits_without_profile --dry-run")
-def backfill(
-    rule: str,
+@verb(cli, "backfill credits_without_profile --dry-run", scope=lambda g: None if g["dry_run"] else Scope.OPERATE)
+async def backfill(
+    app: App,
+    who: str,
+    rule: RuleName,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide, show, and write nothing.")] = False,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+) -> Result:
     """Look, plan, apply and verify now. Typing it is the approval; every guard still holds."""
     from sidecar.verbs import repairing
 
-    if dry_run:
-        runner.perform(config, lambda app, _: repairing.rehearse(app, rule), as_json=as_json)
-    runner.perform(
-        config, lambda app, who: repairing.backfill(app, rule, who), as_json=as_json, actor=actor, scope=Scope.OPERATE
-    )
+    return await (repairing.rehearse(app, rule) if dry_run else repairing.backfill(app, rule, who))
 
 
-@cli.command(
-    epilog='Example: sidecar attest 22cb3917-57f6-49c6-ac96-ec266570081b --credits 1200 --reason "invoice 4711"'
-)
-def attest(
+@verb(cli, 'pause 20260101T120000-1a2b3c4d --reason "support asks to wait"', scope=Scope.OPERATE)
+async def pause(app: App, who: str, run: RunName, reason: Reason = "") -> Result:
+    """Let no further batch of a run begin, in whichever process it runs, until it is resumed."""
+    from sidecar.verbs import steering
+
+    return await steering.pause(app, run, reason, who)
+
+
+@verb(cli, "resume 20260101T120000-1a2b3c4d", scope=Scope.OPERATE)
+async def resume(app: App, who: str, run: RunName) -> Result:
+    """Let a paused run go on, at the next look of its rule."""
+    from sidecar.verbs import steering
+
+    return await steering.resume(app, run, who)
+
+
+@verb(cli, 'abort 20260101T120000-1a2b3c4d --reason "wrong plan"', scope=Scope.OPERATE)
+async def abort(
+    app: App,
+    who: str,
+    run: RunName,
+    reason: Reason = "",
+    unread: Annotated[
+        bool, typer.Option("--unread", help="Do not read rows in flight back: they end as undetermined.")
+    ] = False,
+) -> Result:
+    """End a run: no further batch begins, rows in flight are accounted for, unwritten ones are free again."""
+    from sidecar.verbs import steering
+
+    return await steering.abort(app, run, reason, who, unread=unread)
+
+
+@verb(cli, 'attest 22cb3917-57f6-49c6-ac96-ec266570081b --credits 1200 --reason "invoice 4711"', scope=Scope.PLAN)
+async def attest(
+    app: App,
+    who: str,
     user_id: str,
     credits_: Annotated[str, typer.Option("--credits", metavar="N", help="The balance you vouch for.")],
     reason: Annotated[str, typer.Option("--reason", help="Where the number comes from; audited.")],
     rule: Annotated[str | None, typer.Option("--rule", help="Whose table is meant, if there are several.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
+) -> Result:
     """Record a balance that a person vouches for. It ranks above snapshot and ledger."""
     from sidecar.verbs import repairing
 
-    runner.perform(
-        config,
-        lambda app, who: repairing.attest(app, user_id, credits_, reason, rule, who),
-        as_json=as_json,
-        actor=actor,
-        scope=Scope.PLAN,
-    )
+    return await repairing.attest(app, user_id, credits_, reason, rule, who)
 
 
-@cli.command(epilog="Example: sidecar quarantine credits_without_profile")
-def quarantine(
-    rule: Annotated[str | None, typer.Argument()] = None,
+@verb(cli, "quarantine credits_without_profile", scope=lambda g: None if g["release"] is None else Scope.OPERATE)
+async def quarantine(
+    app: App,
+    who: str,
+    rule: SomeRule = None,
     release: Annotated[int | None, typer.Option("--release", metavar="ID", help="Let this row go.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
-    """List the rows that are held back, each with its reason, or release one."""
+) -> Result:
+    """List the rows that are held back, each with its reason and for how long, or release one."""
     from sidecar.verbs import looking
 
-    runner.perform(
-        config,
-        lambda app, who: looking.quarantine(app, rule, release, who),
-        as_json=as_json,
-        actor=actor,
-        scope=Scope.OPERATE if release is not None else None,
-    )
+    return await looking.quarantine(app, rule, release, who)
 
 
-@cli.command(epilog='Example: sidecar freeze --reason "migration running"')
-def freeze(
-    rule: Annotated[str | None, typer.Argument(help="A rule; everything when none.")] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; shown wherever a repair is refused.")] = "",
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
-    """Stop all writing, at once and until lifted."""
-    from sidecar.verbs import repairing
+@verb(cli, 'freeze --reason "migration running"', scope=lambda g: None if g["listed"] else Scope.OPERATE)
+async def freeze(app: App, who: str, rule: SomeRule = None, reason: Reason = "", listed: Listed = False) -> Result:
+    """Stop all writing of a rule, of everything where none is named, at once and until lifted."""
+    from sidecar.verbs import steering
 
-    runner.perform(
-        config,
-        lambda app, who: repairing.freeze(app, rule, reason, who),
-        as_json=as_json,
-        actor=actor,
-        scope=Scope.OPERATE,
-    )
+    return await (steering.freezes(app) if listed else steering.freeze(app, rule, reason, who))
 
 
-@cli.command(epilog="Example: sidecar unfreeze credits_without_profile")
-def unfreeze(
-    rule: Annotated[str | None, typer.Argument(help="A rule; the general freeze when none.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-    actor: Actor = None,
-) -> None:
-    """Lift a freeze of exactly that scope."""
-    from sidecar.verbs import repairing
+@verb(cli, "unfreeze credits_without_profile", scope=lambda g: None if g["listed"] else Scope.OPERATE)
+async def unfreeze(app: App, who: str, rule: SomeRule = None, listed: Listed = False) -> Result:
+    """Lift a freeze of exactly that scope: of the rule, or the general one where none is named."""
+    from sidecar.verbs import steering
 
-    runner.perform(
-        config, lambda app, who: repairing.unfreeze(app, rule, who), as_json=as_json, actor=actor, scope=Scope.OPERATE
-    )
+    return await (steering.freezes(app) if listed else steering.unfreeze(app, rule, who))
 
 
-@cli.command(epilog="Example: sidecar runs 20260101T120000-1a2b3c4d")
-def runs(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; the latest ones when none.")] = None,
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: AsJSON = False,
-) -> None:
-    """List the latest runs, or tell one with what became of each row."""
-    from sidecar.verbs import looking
+@verb(cli, "runs 20260101T120000-1a2b3c4d --follow")
+async def runs(
+    app: App,
+    _who: str,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run; the latest ones when none.", autocompletion=completing.runs),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Tell each change of the run until it ends.")] = False,
+) -> Result:
+    """List the latest runs, or tell where one stands, why it does not move, and what became of its rows."""
+    from sidecar.verbs import standing
 
-    runner.perform(config, lambda app, _: looking.runs(app, run_id), as_json=as_json)
+    return await standing.runs(app, run_id, follow=follow)
 
 
-@cli.command(epilog="Example: sidecar explain 22cb3917-57f6-49c6-ac96-ec266570081b")
-def explain(user_id: str, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJSON = False) -> None:
+@verb(cli, "explain 22cb3917-57f6-49c6-ac96-ec266570081b")
+async def explain(app: App, _who: str, user_id: str) -> Result:
     """Tell everything that is known about one user, each piece with its origin."""
     from sidecar.verbs.explaining import explain as tell
 
-    runner.perform(config, lambda app, _: tell(app, user_id), as_json=as_json)
+    return await tell(app, user_id)
 
 
 @audit.command("verify", epilog="Example: sidecar audit verify --anchors /var/log/sidecar.log")

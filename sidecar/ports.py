@@ -19,6 +19,7 @@ from sidecar.domain.plan import Plan, PlanRow, PlanStatus
 from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import Outcome, Run, RunStatus, Settled
 from sidecar.domain.steering import Freeze, Holder
+from sidecar.domain.survey import Survey, Surveyed
 
 
 class Clock(Protocol):
@@ -170,6 +171,38 @@ class Describes(Protocol):
         ...
 
 
+class Surveys(Protocol):
+    """The user's data, read for rules that only report."""
+
+    async def survey(self, survey: Survey) -> Surveyed | Unproven:
+        """Read and prove what a survey asks for.
+
+        Raises: TransientError, AccessDenied, AnswerMalformed, SchemaMismatch, WriteRejected.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """A balance that a person vouched for, and why."""
+
+    amount: Amount
+    reason: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What became of one key in one run."""
+
+    run_id: str
+    rule: str
+    at: datetime
+    settled: Settled
+    in_flight: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
     """One row held back. `source`: look (re-judged at each proven look) or run (held until `until_at` or released)."""
@@ -285,6 +318,14 @@ class State(BalanceBook, Afterwards, Protocol):
 
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
         """Record the number that a person vouches for."""
+        ...
+
+    async def attested(self, table: str, key: str) -> list[Attested]:
+        """Return every balance that a person vouched for, oldest first."""
+        ...
+
+    async def touched(self, key: str) -> list[Touched]:
+        """Return what became of one key in every run that planned it, oldest first."""
         ...
 
     async def hold(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sidecar.domain.breaker import Breaker, BreakerStatus
 from sidecar.domain.run import ACTIVE, Run, RunStatus
 
 EVERYTHING = "*"  # the scope of a freeze that stops all writing
@@ -44,9 +45,11 @@ class Why(StrEnum):
 
     FINISHED = "finished"
     MOVING = "moving"
+    HOLDING = "holding"  # its holder waits: for a signal, or for the database to answer faster
     ABORTED = "aborted"  # somebody wants it ended; the next holder accounts for its rows
     PAUSED = "paused"
     FROZEN = "frozen"  # its rule, or everything
+    BREAKER_OPEN = "breaker_open"  # the table's breaker
     RULE_REMOVED = "rule_removed"  # no rule of the configuration takes it up
     LEASE_HELD = "lease_held"  # another process works on the table
     HOLDER_DIED = "holder_died"  # nobody renews its lease
@@ -63,9 +66,9 @@ class Standing:
 
 
 def standing_of(
-    run: Run, *, freezes: Sequence[Freeze], holder: Holder | None, rule_known: bool, now: datetime
+    run: Run, *, freezes: Sequence[Freeze], breaker: Breaker, holder: Holder | None, rule_known: bool, now: datetime
 ) -> Standing:
-    """Say why a run is where it is. `holder` is of the lease on its table."""
+    """Say why a run is where it is. `breaker` and `holder` are those of its table."""
     if run.status is RunStatus.FINISHED:
         return Standing(why=Why.FINISHED, detail=f"ended: {run.outcome}", next_action="nothing")
     held = holder is not None and holder.name is not None and holder.expires_at > now
@@ -73,6 +76,12 @@ def standing_of(
     quiet = f"last sign {_ago(run.heartbeat_at, now)} ago"
     if (stopped := _stopped(run, freezes, now)) is not None:
         return stopped
+    if breaker.status is BreakerStatus.OPEN:
+        by_hand = f"look first; then: sidecar unfreeze {breaker.rule}"
+        wait = by_hand if breaker.needs_person else "nothing; it half-opens by itself"
+        return Standing(why=Why.BREAKER_OPEN, detail=f"of {run.lease}: {breaker.reason}", next_action=wait)
+    if mine and run.detail:
+        return Standing(why=Why.HOLDING, detail=run.detail, next_action="nothing; it goes on when that passes")
     if mine and holder is not None:
         return Standing(why=Why.MOVING, detail=f"{holder.name} works on it, {quiet}", next_action="nothing")
     if not rule_known:

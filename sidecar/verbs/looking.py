@@ -1,12 +1,11 @@
-"""The verbs that only look: check, detect, runs, quarantine."""
+"""The verbs that look, and what they hold back: check, detect, quarantine."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sidecar.app import App
 from sidecar.domain.check import Observation
-from sidecar.domain.run import Run
 from sidecar.errors import UsageError
+from sidecar.ports import Quarantined
 from sidecar.verbs.result import (
     Exit,
     Result,
@@ -14,6 +13,7 @@ from sidecar.verbs.result import (
     code_of_look,
     cycle_document,
     cycle_lines,
+    iso,
     observation_document,
 )
 
@@ -46,47 +46,6 @@ async def detect(app: App, names: Sequence[str], *, accept_change: str | None) -
     return Result(document={"rules": [cycle_document(cycle) for cycle in cycles]}, lines=lines, code=code)
 
 
-async def runs(app: App, run_id: str | None) -> Result:
-    """List the latest runs, or tell one with what became of its rows."""
-    if run_id is None:
-        found = await app.state.runs()
-        lines = [_run_line(run) for run in found] or ["no runs yet"]
-        return Result(document={"runs": [_run_document(run) for run in found]}, lines=lines, code=Exit.CLEAN)
-    run = await app.state.run(run_id)
-    if run is None:
-        raise UsageError(f"there is no run {run_id!r}; see: sidecar runs")
-    rows = await app.state.rows(run_id)
-    told = [(row.key, str(row.settled.result), row.settled.reason, row.in_flight) for row in rows]
-    lines = [_run_line(run)]
-    lines += [f"  {key}  {result}{' in flight' if flying else ''}  {why}".rstrip() for key, result, why, flying in told]
-    document = {
-        **_run_document(run),
-        "rows": [{"key": k, "result": r, "reason": w, "in_flight": f} for k, r, w, f in told],
-    }
-    return Result(document=document, lines=lines, code=Exit.CLEAN)
-
-
-def _run_line(run: Run) -> str:
-    counted = ", ".join(f"{count} {result}" for result, count in sorted(run.results.items()))
-    ended = run.outcome or run.status
-    return f"{run.id}  {run.rule}  {ended}  {counted}  {run.detail}".rstrip()
-
-
-def _run_document(run: Run) -> dict[str, object]:
-    return {
-        "id": run.id,
-        "rule": run.rule,
-        "plan_id": run.plan_id,
-        "status": str(run.status),
-        "outcome": str(run.outcome) if run.outcome else None,
-        "actor": run.actor,
-        "started_at": _iso(run.started_at),
-        "finished_at": _iso(run.finished_at),
-        "results": {str(result): count for result, count in sorted(run.results.items())},
-        "detail": run.detail,
-    }
-
-
 async def quarantine(app: App, rule: str | None, release: int | None, actor: str) -> Result:
     """List what is held back and why, or release one row."""
     if release is not None:
@@ -96,7 +55,7 @@ async def quarantine(app: App, rule: str | None, release: int | None, actor: str
     if rule is not None:
         app.rule(rule)
     held = await app.state.held(rule, app.clock.now())
-    lines = [f"{q.id:>5}  {q.rule}  {q.key}  {q.reason}  since {_iso(q.since_at)}" for q in held]
+    lines = [_held_line(q) for q in held]
     document = {
         "quarantined": [
             {
@@ -105,8 +64,8 @@ async def quarantine(app: App, rule: str | None, release: int | None, actor: str
                 "key": q.key,
                 "reason": q.reason,
                 "source": q.source,
-                "since_at": _iso(q.since_at),
-                "until_at": _iso(q.until_at),
+                "since_at": iso(q.since_at),
+                "until_at": iso(q.until_at),
             }
             for q in held
         ]
@@ -114,5 +73,10 @@ async def quarantine(app: App, rule: str | None, release: int | None, actor: str
     return Result(document=document, lines=lines or ["quarantine is empty"], code=Exit.CLEAN)
 
 
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="seconds")
+def _held_line(held: Quarantined) -> str:
+    """Tell why a row is held, since when, and until when: by the next proven look, an instant, or a person."""
+    until = f"until {held.until_at:%Y-%m-%d %H:%M} UTC" if held.until_at else "until a person releases it"
+    if held.source == "look":
+        until = "judged anew by each proven look"
+    since = f"since {held.since_at:%Y-%m-%d %H:%M} UTC"
+    return f"{held.id:>5}  {held.rule}  {held.key}  {held.reason}  {since}, {until}"

@@ -3,34 +3,49 @@
 import contextlib
 import sys
 import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from sidecar.domain.event import BatchSettled, Event, FaultCaught, RunStarted, VerifyFailed
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 2.0
 
 
 class Progress:
-    """Implements `sidecar.ports.Reporter` for one verb, on stderr."""
+    """Implements `sidecar.ports.Reporter` for one verb, on stderr. As a context it leaves the terminal tidy."""
 
     def __init__(self) -> None:
         """Nothing is under way yet."""
-        self._started = time.monotonic()
-        self._said = 0.0
-        self._done_before = 0
+        self._meter: Meter | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+        if self._meter is not None:
+            self._meter.close()
 
     def emit(self, event: Event) -> None:
         """Say what a person would like to know now."""
         match event:
             case RunStarted():
-                self._started = time.monotonic()
                 verb = "resuming" if event.resumed else "writing"
-                _say(f"run {event.run_id}: {verb} {event.rows} rows of plan {event.plan_id}")
+                say(f"run {event.run_id}: {verb} {event.rows} rows of plan {event.plan_id}")
+                self._meter = Meter()
             case BatchSettled():
-                self._settled(event)
+                self._meter = self._meter or Meter()
+                self._meter.move(event.done, event.total, settled=sum(event.results.values()))
             case VerifyFailed():
-                _say(f"VERIFY FAILED: {event.rows} rows, {event.invariant}")
+                say(f"VERIFY FAILED: {event.rows} rows, {event.invariant}")
             case FaultCaught():
-                _say(f"fault in {event.where}: {event.error_type} {event.detail}")
+                say(f"fault in {event.where}: {event.error_type} {event.detail}")
             case _:
                 pass
 
@@ -39,31 +54,85 @@ class Progress:
         del name, attributes
         return contextlib.nullcontext()
 
-    def _settled(self, event: BatchSettled) -> None:
+
+class Meter:
+    """Rows of one run as they are settled: a bar on a terminal, elsewhere a line every few seconds and at the end."""
+
+    def __init__(self) -> None:
+        """Measure from now on."""
+        self._started = time.monotonic()
+        self._said: float | None = None
+        self._done_before: int | None = None
+        self._bar: Bar | None = None
+
+    def move(self, done: int, total: int, *, settled: int) -> None:
+        """Show that `done` of `total` rows are accounted for, `settled` of them just now."""
         now = time.monotonic()
-        last = event.done >= event.total
+        if self._done_before is None:
+            self._done_before = done - settled
+        rate = (done - self._done_before) / max(now - self._started, 1e-6)
         if sys.stderr.isatty():
-            width = 30
-            filled = width * event.done // max(1, event.total)
-            bar = "#" * filled + "." * (width - filled)
-            sys.stderr.write(
-                f"\r[{bar}] {event.done}/{event.total} rows{self._eta(event, now)}" + ("\n" if last else "")
-            )
-            sys.stderr.flush()
-        elif last or now - self._said >= SECONDS_BETWEEN_LINES:
+            self._bar = self._bar or Bar(total)
+            self._bar.move(done, rate)
+        elif done >= total or self._said is None or now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now
-            _say(f"{event.done}/{event.total} rows{self._eta(event, now)}")
+            say(f"{done}/{total} rows{pace_words(rate, total - done)}")
 
-    def _eta(self, event: BatchSettled, now: float) -> str:
-        settled = sum(event.results.values())
-        self._done_before = self._done_before or event.done - settled
-        mine = event.done - self._done_before
-        if event.done >= event.total or mine <= 0:
-            return ""
-        left_seconds = (now - self._started) / mine * (event.total - event.done)
-        return f", about {left_seconds:.0f} s left"
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.close()
 
 
-def _say(line: str) -> None:
+class Bar:
+    """A bar with rows per second and the time that is left."""
+
+    def __init__(self, total: int) -> None:
+        """Draw an empty bar on stderr."""
+        # Rich is 40 ms of imports, and only a terminal needs it.
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+
+        self._rich: RichProgress = RichProgress(
+            TextColumn("sidecar:"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rows{task.fields[pace]}"),
+            console=Console(stderr=True),
+            auto_refresh=False,  # no thread: each batch draws it
+        )
+        self._task: TaskID = self._rich.add_task("rows", total=total, pace="")
+        self._rich.start()
+
+    def move(self, done: int, rate: float) -> None:
+        """Draw it anew."""
+        left = int(self._rich.tasks[0].total or 0) - done
+        self._rich.update(self._task, completed=done, pace=pace_words(rate, left), refresh=True)
+        if left <= 0:
+            self.close()
+
+    def close(self) -> None:
+        """Stop drawing; what was drawn stays."""
+        self._rich.stop()
+
+
+def pace_words(rate: float | None, left: int) -> str:
+    """Tell rows per second and the time that is left, as far as either is known."""
+    if not rate or rate <= 0:
+        return ""
+    words = f", {rate:.0f} rows/s" if rate >= 10 else f", {rate:.1f} rows/s"
+    return words + (f", about {_duration(left / rate)} left" if left > 0 else "")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def say(line: str) -> None:
+    """Say one line on stderr."""
     sys.stderr.write(f"sidecar: {line}\n")
     sys.stderr.flush()

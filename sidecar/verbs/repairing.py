@@ -1,8 +1,6 @@
-"""The verbs that plan and write: plan, show, approve, reject, apply, backfill, attest, freeze, unfreeze."""
+"""The verbs that plan and write: plan, approve, reject, apply, backfill, attest."""
 
-import json
 import os
-from collections import Counter
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +13,6 @@ from sidecar.errors import AccessDenied, PlanInvalid, UsageError
 from sidecar.ports import StoredPlan
 from sidecar.verbs.result import Exit, Result, code_of_repair, cycle_document, cycle_lines
 
-ROWS_SHOWN = 20
 MAGNITUDE_AT_MOST = 18  # powers of ten of a person's number; PostgreSQL's bigint ends there
 
 
@@ -65,34 +62,6 @@ def _read_file(name: str) -> str | None:
         raise UsageError(f"the plan file cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PlanInvalid("not a plan: not UTF-8 text") from error
-
-
-async def show(app: App, name: str) -> Result:
-    """Show what a plan would do: counts, share of subjects, rows with each value's origin, what was not visible."""
-    stored = await find_plan(app, name)
-    made = stored.plan
-    share = 100 * len(made.rows) / made.subjects if made.subjects else 0
-    origins = Counter(origin for row in made.rows for origin in row.origins.values() if origin.startswith("balance:"))
-    balances = ", ".join(f"{origin.removeprefix('balance:')} ({count})" for origin, count in sorted(origins.items()))
-    found = ", ".join(f"{count} {kind}" for kind, count in sorted(made.classes.items()))
-    until = f"{made.expires_at:%Y-%m-%d %H:%M} UTC"
-    lines = [
-        f"plan {made.id} for {made.rule}: {stored.status}, by {made.author}",
-        f"  {len(made.rows)} rows of {made.subjects} subjects ({share:.3f} %), expires {until}",
-        f"  balances from {balances}",
-        f"  found   {found}",
-        f"  hash    {made.hash}",
-    ]
-    if made.not_visible:
-        lines.append(f"  NOT VISIBLE over REST without the fixture: {', '.join(made.not_visible)}")
-    for row in made.rows[:ROWS_SHOWN]:
-        lines.append(f"  {row.key}")
-        lines += [f"      {column} = {value!r}  ({row.origins[column]})" for column, value in row.values.items()]
-    if len(made.rows) > ROWS_SHOWN:
-        lines.append(f"  … and {len(made.rows) - ROWS_SHOWN} more; all of them: sidecar show {made.id} --json")
-
-    document = {"status": str(stored.status), "approver": stored.approver, "plan": json.loads(to_text(made))}
-    return Result(document=document, lines=lines, code=Exit.CLEAN)
 
 
 async def judge(app: App, name: str, actor: str, verdict: PlanStatus) -> Result:
@@ -165,20 +134,3 @@ def _amount(text: str) -> Amount:
     if not amount.is_finite() or amount < 0 or abs(amount.adjusted()) > MAGNITUDE_AT_MOST:
         raise UsageError(f"--credits must be a finite number of 0 or more, not {text!r}")
     return int(amount) if amount == amount.to_integral_value() else amount
-
-
-async def freeze(app: App, rule: str | None, reason: str, actor: str) -> Result:
-    """Stop all writing for a rule, or for everything."""
-    scope = app.rule(rule).name if rule else "*"
-    await app.state.freeze(scope, actor, reason, app.clock.now())
-    line = f"frozen: {rule or 'everything'}; a batch under way ends, no other begins"
-    return Result(document={"frozen": scope, "by": actor}, lines=[line], code=Exit.CLEAN)
-
-
-async def unfreeze(app: App, rule: str | None, actor: str) -> Result:
-    """Lift a freeze of exactly that scope."""
-    scope = app.rule(rule).name if rule else "*"
-    lifted = await app.state.unfreeze(scope, actor, app.clock.now())
-    if not lifted:
-        raise UsageError(f"{rule or 'everything'} was not frozen; a rule's freeze and the general one are lifted apart")
-    return Result(document={"unfrozen": scope, "by": actor}, lines=[f"lifted: {rule or 'everything'}"], code=Exit.CLEAN)

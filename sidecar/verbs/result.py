@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 from sidecar.domain.check import Observation, Verdict
@@ -29,6 +30,11 @@ class Result:
     document: Mapping[str, object]
     lines: Sequence[str]
     code: Exit
+
+
+def iso(at: datetime | None) -> str | None:
+    """Render an instant for a document."""
+    return None if at is None else at.isoformat(timespec="seconds")
 
 
 def code_of_checks(seen: Sequence[Observation]) -> Exit:

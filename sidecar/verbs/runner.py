@@ -42,8 +42,8 @@ def perform(
         config = load_config(config_path)
         who = "reader" if scope is None else actor_of(actor, scope, config.server.tokens, os.environ)
         stop = Stop()
-        with stop.on_signals():
-            async with open_app(config, Progress(), stopping=stop.asked) as app:
+        with stop.on_signals(), Progress() as progress:
+            async with open_app(config, progress, stopping=stop.asked) as app:
                 result = await work(app, who)
         print_result(result, as_json=as_json)
         return Exit.INTERRUPTED if stop.asked() else result.code
