@@ -212,8 +212,9 @@ class Undo:
                 return await work(self._direct, sighting.proof, lease)
             except SidecarError as error:
                 why = blindness_of(error)
-                is_refused = isinstance(why, Refuse)
-                return Undone(run_id=run_id, refusal=why if is_refused else None, blind=None if is_refused else why)
+                if isinstance(why, Refuse):
+                    return Undone(run_id=run_id, refusal=why)
+                return Undone(run_id=run_id, blind=why)
 
     @contextlib.asynccontextmanager
     async def _held(self, rule: Rule) -> AsyncIterator[Lease | None]:
