@@ -14,11 +14,14 @@ from sidecar.checks.kinds import KINDS
 from sidecar.checks.service_key import ServiceKeySpec
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
+from sidecar.data.prometheus import NoSource, Prometheus
 from sidecar.data.rest import Rest
 from sidecar.data.supabase import Canary, SupabaseData
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
 from sidecar.engine.apply import Applier
+from sidecar.engine.bounds import Bounds
+from sidecar.engine.breaker import Breakers
 from sidecar.engine.ending import Ender
 from sidecar.engine.lease import Leases
 from sidecar.engine.look import Looker
@@ -26,10 +29,13 @@ from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
+from sidecar.engine.throttle import Throttle
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
+from sidecar.engine.writing import Writer
 from sidecar.errors import UsageError
-from sidecar.ports import Clock, Data, Probe, Reporter, State
+from sidecar.freeze_file import FreezeFile
+from sidecar.ports import Clock, Data, Probe, Reporter, Signals, State
 from sidecar.state.open import open_state
 from sidecar.wire import key_headers, open_client
 
@@ -78,6 +84,7 @@ async def open_app(config: Config, reporter: Reporter, *, stopping: Callable[[],
     async with (
         open_state(config.state_url) as state,
         open_client(config.supabase.url, headers=headers, keep_alive=True) as client,
+        open_client(keep_alive=True) as asking,
     ):
         data = SupabaseData(
             Rest(client, timeout_seconds=REQUEST_SECONDS),
@@ -86,7 +93,9 @@ async def open_app(config: Config, reporter: Reporter, *, stopping: Callable[[],
         )
         watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock)
         await watch.remember()
-        yield _assemble(config, clock, state, data, watch, reporter, stopping)
+        prometheus = config.telemetry.prometheus
+        signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
+        yield _assemble(config, clock, state, data, signals, watch, reporter, stopping)
 
 
 def _assemble(
@@ -94,14 +103,29 @@ def _assemble(
     clock: Clock,
     state: State,
     data: Data,
+    signals: Signals,
     watch: Watch,
     reporter: Reporter,
     stopping: Callable[[], bool],
 ) -> App:
     checks = {check.name: check for check in config.checks}
     looker = Looker(checks=checks, watch=watch, data=data, state=state, reporter=reporter, clock=clock)
-    applier = Applier(looker=looker, data=data, state=state, reporter=reporter, clock=clock, stopping=stopping)
     verifier = Verifier(data=data, state=state, reporter=reporter)
+    switch = FreezeFile(config.freeze_file)
+    breakers = Breakers(state=state, reporter=reporter, clock=clock)
+    bounds = Bounds(state=state, switch=switch, breakers=breakers, reporter=reporter, clock=clock)
+    applier = Applier(
+        looker=looker,
+        writer=Writer(data=data, state=state, switch=switch, clock=clock),
+        verifier=verifier,
+        breakers=breakers,
+        throttle=Throttle(signals=signals, state=state, reporter=reporter, clock=clock, stopping=stopping),
+        data=data,
+        state=state,
+        reporter=reporter,
+        clock=clock,
+        stopping=stopping,
+    )
     new_id = _id_maker(clock)
     ender = Ender(data=data, state=state, clock=clock)
     leases = Leases(state=state, clock=clock, holder=_holder())
@@ -109,6 +133,8 @@ def _assemble(
         applier=applier,
         verifier=verifier,
         ender=ender,
+        bounds=bounds,
+        breakers=breakers,
         state=state,
         reporter=reporter,
         clock=clock,
@@ -116,7 +142,7 @@ def _assemble(
     )
     repair = Repair(
         looker=looker,
-        planner=Planner(state=state, reporter=reporter, clock=clock),
+        planner=Planner(bounds=bounds, state=state, reporter=reporter, clock=clock),
         runner=runner,
         leases=leases,
         state=state,

@@ -7,13 +7,16 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
 from sidecar.domain.check import Check, Observation, Verdict
 from sidecar.domain.credits import LedgerRow
+from sidecar.domain.decide import Refuse
 from sidecar.domain.event import Event
 from sidecar.domain.finding import horizon
 from sidecar.domain.look import Catalogue, Counts, Facts, ReadProof, Sighting, Subject, Unproven
+from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import FromSubject, Rule, Value
 from sidecar.errors import WriteRejected
@@ -112,6 +115,33 @@ class FakeProbe:
             duration_seconds=0.25,
             retry_after_seconds=self.retry_after_seconds,
         )
+
+
+class FakeSwitch:
+    """A switch outside of memory, thrown by hand; `asked` counts how often somebody looked at it."""
+
+    def __init__(self) -> None:
+        self.refusal: Refuse | None = None
+        self.asked = 0
+        self.happening: Callable[[], object] = lambda: None
+
+    async def thrown(self) -> Refuse | None:
+        self.asked += 1
+        self.happening()
+        return self.refusal
+
+
+class FakeSignals:
+    """Answers with the readings it was given by name, in order, the last one for ever; 0 for a name it knows not."""
+
+    def __init__(self) -> None:
+        self.readings: dict[str, deque[Reading]] = {}
+        self.asked: list[str] = []
+
+    async def read(self, signal: Signal) -> Reading:
+        self.asked.append(signal.name)
+        left = self.readings.get(signal.name, deque([Reading(value=Decimal(0))]))
+        return left.popleft() if len(left) > 1 else left[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,17 @@ def whole(low: int, high: int) -> Reads:
     return Reads(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
+def number() -> Reads:
+    """Read an exact number, negative ones included."""
+
+    def read(value: object) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+            raise wrong("must be a number", "like 12 or 0.5, without quotes")
+        return Decimal(value)
+
+    return Reads(read, {"type": "number"})
+
+
 def percent(*, zero: bool) -> Reads:
     """Read an exact percentage up to 100; `zero` says whether 0 is one."""
 

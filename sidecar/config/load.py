@@ -1,7 +1,7 @@
 """Loads sidecar.yaml and the rules beside it: a whole configuration, or every problem at once."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
 import pydantic
@@ -11,7 +11,7 @@ from sidecar.config.document import Document, Path
 from sidecar.config.fields import is_http_url
 from sidecar.config.problems import Problems
 from sidecar.config.rules import read_rules
-from sidecar.config.schema import SECRETS, SidecarSection
+from sidecar.config.schema import DEFAULT_STATE, SECRETS, SidecarSection
 from sidecar.config.server import judge_server, read_server
 from sidecar.config.settings import Config, NotificationConfig, ServerConfig, SupabaseConfig, TelemetryConfig
 from sidecar.config.validate import validate
@@ -130,6 +130,7 @@ def _assemble(
         kinds_of_checks = kinds_of(document) if document.list_at("checks") else None
     rules, surveys = read_rules(rule_texts, kinds_of_checks, problems)
     if document and root:
+        _judge_signals(document, rules, problems)
         server = read_server(root.server, tokens, document, folder, problems)
         config = _config(root, checks, (rules, surveys), _digest(text, rule_texts), server)
     problems.raise_any()
@@ -142,6 +143,21 @@ def _judge_state(document: Document, problems: Problems) -> None:
     if document.at("database", "url") and document.at("state", "url"):
         message = "must not be set together with database.url: state then lives in that database"
         problems.add(document, ("state", "url"), message, "leave one of them out")
+
+
+def _freeze_file(root: SidecarSection) -> FilePath:
+    """Return where the file is looked for that freezes everything: beside the memory, unless it is named."""
+    if root.state.freeze_file is not None:
+        return FilePath(root.state.freeze_file)
+    memory = DEFAULT_STATE if root.database.url else root.state.url
+    return FilePath(memory.removeprefix("sqlite:///")).parent / "freeze"
+
+
+def _judge_signals(document: Document, rules: Sequence[Rule], problems: Problems) -> None:
+    named = sorted(rule.name for rule in rules if rule.guard.signals)
+    if named and not document.at("telemetry", "prometheus"):
+        message = f"is not set, and {named[0]} names signals that are asked of it"
+        problems.add(document, ("telemetry", "prometheus"), message, "without it that rule would never write")
 
 
 def _backend_url(document: Document) -> str | None:
@@ -173,9 +189,11 @@ def _config(
         rules=rules[0],
         surveys=rules[1],
         state_url=root.state.url,
+        freeze_file=_freeze_file(root),
         server=server,
         telemetry=TelemetryConfig(
             otlp=root.telemetry.otlp,
+            prometheus=root.telemetry.prometheus,
             service_name=root.telemetry.service_name,
             log_level=root.telemetry.log_level,
         ),

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from sidecar.config.fields import (
     Identifier,
@@ -17,6 +17,7 @@ from sidecar.config.fields import (
     Unique,
     duration,
     exactly,
+    number,
     one_of,
     percent,
     whole,
@@ -191,6 +192,20 @@ class RepairSection(Strict):
     plan_expires: Annotated[float, duration("30d")] = 86400.0
 
 
+class SignalSection(Strict):
+    """A PromQL query with one number for its answer, and how high that may be."""
+
+    name: Name
+    query: Text
+    at_most: Annotated[Decimal, number()]
+
+
+def _named_apart(signals: tuple[SignalSection, ...]) -> tuple[SignalSection, ...]:
+    if len({signal.name for signal in signals}) < len(signals):
+        raise wrong("has two signals of one name")
+    return signals
+
+
 class GuardSection(Strict):
     """What a repair may never exceed."""
 
@@ -199,6 +214,7 @@ class GuardSection(Strict):
     max_rows_per_day: Annotated[int, whole(1, ROWS_AT_MOST)]
     require_checks: Annotated[tuple[Name, ...], Field(min_length=1), Unique]
     triggers_reviewed: Annotated[tuple[Identifier, ...], Unique] = ()
+    signals: Annotated[tuple[SignalSection, ...], Field(max_length=10), AfterValidator(_named_apart)] = ()
 
 
 class VerifySection(Strict):

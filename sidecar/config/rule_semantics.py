@@ -7,7 +7,7 @@ from sidecar.config.document import Document, Plain
 from sidecar.config.problems import Problems, suggest
 
 SERVICE_KEY_KIND = "service_key"
-BOUNDS_OF_REPAIRS = ("max_rows", "max_percent", "max_rows_per_day", "triggers_reviewed")
+BOUNDS_OF_REPAIRS = ("max_rows", "max_percent", "max_rows_per_day", "triggers_reviewed", "signals")
 
 # Supabase's own schemas: a row inserted there would bypass its services.
 _PROTECTED = frozenset(

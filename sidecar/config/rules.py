@@ -25,6 +25,7 @@ from sidecar.config.rule_semantics import judge_rule, without_repair
 from sidecar.config.rule_survey import REPORTS, to_survey
 from sidecar.config.validate import validate
 from sidecar.config.yaml_text import parse
+from sidecar.domain.pace import Signal
 from sidecar.domain.plan import canonical
 from sidecar.domain.rule import (
     AuthSource,
@@ -170,6 +171,7 @@ def _guard(section: GuardSection) -> Guard:
         max_rows_per_day=section.max_rows_per_day,
         require_checks=section.require_checks,
         triggers_reviewed=frozenset(section.triggers_reviewed),
+        signals=tuple(Signal(name=s.name, query=s.query, at_most=s.at_most) for s in section.signals),
     )
 
 
@@ -203,6 +205,7 @@ def digest(detect: Detect, repair: Repair, guard: Guard, again_after_seconds: tu
             "max_rows_per_day": guard.max_rows_per_day,
             "require_checks": sorted(guard.require_checks),
             "triggers_reviewed": sorted(guard.triggers_reviewed),
+            "signals": [[s.name, s.query, s.at_most.normalize()] for s in guard.signals],
         },
         "verify": [float(seconds) for seconds in again_after_seconds],
     }

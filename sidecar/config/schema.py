@@ -87,6 +87,7 @@ class StateSection(Strict):
     """Where Sidecar remembers."""
 
     url: Annotated[str, Reads(_state_url, {"type": "string", "pattern": "^sqlite:///."})] = DEFAULT_STATE
+    freeze_file: Text | None = None
 
 
 def read_listen(value: object) -> tuple[str, int]:
@@ -141,6 +142,7 @@ class TelemetrySection(Strict):
     """Traces and logs."""
 
     otlp: OptionalURL = None
+    prometheus: OptionalURL = None
     service_name: Text = "supabase-sidecar"
     log_level: Annotated[LogLevel, one_of(LogLevel)] = LogLevel.INFO
 

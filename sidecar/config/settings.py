@@ -26,6 +26,7 @@ class Notice(StrEnum):
     PLAN_WAITING = "plan_waiting"
     RUN_ENDED = "run_ended"
     GUARD_REFUSED = "guard_refused"
+    DAMAGE_RECURRED = "damage_recurred"
 
 
 class LogLevel(StrEnum):
@@ -75,9 +76,13 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryConfig:
-    """Where traces go (`otlp`: the root of an OTLP/HTTP endpoint, None for nowhere) and how much is logged."""
+    """Where traces go (`otlp`: the root of an OTLP/HTTP endpoint, None for nowhere) and how much is logged.
+
+    `prometheus` is the root of the server that rules' signals are asked of, None for none.
+    """
 
     otlp: str | None
+    prometheus: str | None
     service_name: str
     log_level: LogLevel
 
@@ -94,7 +99,7 @@ class NotificationConfig:
 class Config:
     """Everything that sidecar.yaml and the rule files say.
 
-    Units: `drain_seconds` seconds. With `database_url`, memory lives in that database and `state_url` is not used.
+    Units: `drain_seconds` seconds. The existence of `freeze_file` stops all writing. With `database_url`, memory lives in that database and `state_url` is not used.
     `rules` repair and `surveys` only report, each in file-name order. `digest` covers the texts as written, before any
     variable is filled in: it tells an edited configuration from the same one, and nothing about secrets.
     """
@@ -106,6 +111,7 @@ class Config:
     rules: tuple[Rule, ...]
     surveys: tuple[Survey, ...]
     state_url: str
+    freeze_file: Path
     server: ServerConfig
     telemetry: TelemetryConfig
     notifications: tuple[NotificationConfig, ...]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from sidecar.domain.check import JSON, Severity
+from sidecar.domain.pace import Signal
 
 Amount: TypeAlias = int | Decimal  # money: never a float, never a bool
 Value: TypeAlias = JSON | Amount  # what a column holds
@@ -182,6 +183,7 @@ class Guard:
     max_rows_per_day: int
     require_checks: tuple[str, ...]
     triggers_reviewed: frozenset[str]
+    signals: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

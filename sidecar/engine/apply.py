@@ -3,6 +3,7 @@
 The edge cases, in the order in which they can happen to a batch:
 - a row's facts moved since the plan was made: it is left alone (`raced`, or `quarantined` with what bars it now);
 - somebody froze the rule: the batch is not announced, the run stops where it is;
+- the breaker opens on what became of a batch: no other one follows;
 - the database refuses the batch: nothing of it was written, halves are tried until the refused row is alone;
 - no answer comes: nobody knows. The insert is tried again (existing keys are passed over), then the run stops and the
   rows stay in flight until they can be read back;
@@ -11,16 +12,21 @@ The edge cases, in the order in which they can happen to a batch:
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sidecar.domain.comparing import differing
-from sidecar.domain.decide import judge_freeze
+from sidecar.domain.breaker import Tried
+from sidecar.domain.decide import Refuse
 from sidecar.domain.event import BatchSettled
 from sidecar.domain.finding import FindingClass
+from sidecar.domain.pace import FIRST_ROWS, after, first
 from sidecar.domain.plan import PlanRow
-from sidecar.domain.rule import Rule, Value
 from sidecar.domain.run import RowResult, Settled
+from sidecar.engine.breaker import Breakers
 from sidecar.engine.look import Looker, judge_facts
+from sidecar.engine.throttle import Throttle
+from sidecar.engine.verify import Verifier
 from sidecar.engine.work import Halted, Work
+from sidecar.engine.writing import Stopped, Writer, whose_row
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
@@ -28,17 +34,20 @@ from sidecar.errors import (
     SchemaMismatch,
     StateUnavailable,
     TransientError,
-    WriteRejected,
 )
-from sidecar.ports import Clock, Data, Landed, Reporter, State
+from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
-BATCH_ROWS = 100
-TRIES_PER_INSERT = 3
-WAIT_SECONDS_AT_MOST = 10.0
+STOPPING = "stopped by a shutdown; it goes on at the next start"
 
 
-class _FrozenMeanwhile(Exception):  # no error: a person's wish, on its way out of nested calls
-    """Somebody froze the rule between two POSTs of a batch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A batch that came to an end. `opened` is the breaker's refusal of any other one."""
+
+    landed: Sequence[str] = ()
+    took_seconds: float = 0.0
+    troubled: bool = False
+    opened: Refuse | None = None
 
 
 class Applier:
@@ -48,6 +57,10 @@ class Applier:
         self,
         *,
         looker: Looker,
+        writer: Writer,
+        verifier: Verifier,
+        breakers: Breakers,
+        throttle: Throttle,
         data: Data,
         state: State,
         reporter: Reporter,
@@ -56,6 +69,10 @@ class Applier:
     ) -> None:
         """`stopping` is asked between batches: a drain checkpoints there."""
         self._looker = looker
+        self._writer = writer
+        self._verifier = verifier
+        self._breakers = breakers
+        self._throttle = throttle
         self._data = data
         self._state = state
         self._reporter = reporter
@@ -63,25 +80,62 @@ class Applier:
         self._stopping = stopping
 
     async def apply(self, work: Work) -> Halted | None:
-        """Bring every row of the run to an end, or say why it stopped. Raises: LeaseLost, StateUnavailable."""
+        """Bring every row of the run to an end, or say why it stopped. Raises: LeaseLost, StateUnavailable.
+
+        Returns None as well where what was written does not verify: then nothing more of it is to be written.
+        """
         try:
             await self.account_in_flight(work)
-            rows = {row.key: row for row in work.plan.rows}
-            left = [row.key for row in await self._state.rows(work.run.id) if row.settled.result is RowResult.PLANNED]
-            done = len(rows) - len(left)
-            for start in range(0, len(left), BATCH_ROWS):
-                if self._stopping():
-                    return Halted(why="stopped by a shutdown; it goes on at the next start", drained=True)
-                batch = [rows[key] for key in left[start : start + BATCH_ROWS]]
-                if (halted := await self._batch(work, batch, done=done)) is not None:
-                    return halted
-                done += len(batch)
+            return await self._write_rest(work)
+        except Stopped as stopped:  # what was written before it stays in flight until it is read back
+            return _refused(stopped.refusal)
         except StateUnavailable:
             raise
         except (TransientError, AccessDenied, AnswerMalformed, SchemaMismatch) as error:
             wait_seconds = error.retry_after_seconds if isinstance(error, RateLimited) else None
             return Halted(why=f"lost sight: {error}", retry_after_seconds=wait_seconds)
+
+    async def _write_rest(self, work: Work) -> Halted | None:
+        """Write what is left: one row, verified, then batches that grow while the database bears them."""
+        rows, stored = {row.key: row for row in work.plan.rows}, await self._state.rows(work.run.id)
+        left = [rows[row.key] for row in stored if row.settled.result is RowResult.PLANNED]
+        if not left:
+            return None
+        if (refusal := await self._breakers.admit(work.rule, work.lease)) is not None:
+            return _refused(refusal)
+        if not await self._verifies(work, _last_written(stored, self._data.batch_rows_at_most)):
+            return None
+        pace, is_canary = first(self._data.batch_rows_at_most), True
+        while left:
+            if (halted := await self._may_go_on(work)) is not None:
+                return halted
+            size = FIRST_ROWS if is_canary else pace.rows
+            batch, left = left[:size], left[size:]
+            ended = await self._batch(work, batch, done=len(rows) - len(left))
+            if ended.opened is not None and left:
+                return _refused(ended.opened)
+            pace = after(pace, ended.took_seconds, troubled=ended.troubled)
+            if is_canary and left and ended.landed:
+                if not await self._verifies(work, ended.landed):
+                    return None
+                is_canary = False
         return None
+
+    async def _may_go_on(self, work: Work) -> Halted | None:
+        """Wait while a signal says so, and checkpoint for a drain."""
+        if (refusal := await self._throttle.wait(work)) is not None:
+            return _refused(refusal)
+        return Halted(why=STOPPING, drained=True) if self._stopping() else None
+
+    async def _verifies(self, work: Work, keys: Sequence[str]) -> bool:
+        """Read rows of this run again from the source before another one is written, and tell the breaker."""
+        if not keys:
+            return True
+        verified = await self._verifier.verify(work, frozenset(keys))
+        if set(verified.broken) == {"ledger_changed"} and await self._breakers.is_closed(work.lease):
+            return True  # somebody spent credits just now: the verification of the whole run judges, or corrects, that
+        await self._breakers.verified(work.rule, work.lease, verified)
+        return verified.holds
 
     async def account_in_flight(self, work: Work) -> None:
         """Say what became of rows whose batch was announced and never settled: a holder died between the two."""
@@ -95,7 +149,8 @@ class Applier:
         if landed:
             self._tell(work, landed, started, done=len(landed))
 
-    async def _batch(self, work: Work, batch: Sequence[PlanRow], *, done: int) -> Halted | None:
+    async def _batch(self, work: Work, batch: Sequence[PlanRow], *, done: int) -> _Ended:
+        """Read a batch again, write what still holds, and tell. `done` rows are settled when it has ended."""
         started = self._clock.monotonic()
         attributes: dict[str, str | int | float | bool] = {
             "sidecar.run.id": work.run.id,
@@ -106,12 +161,29 @@ class Applier:
             if settled:
                 await self._settle(work, settled)
             going = [row for row in batch if row.key not in settled]
-            try:
-                settled |= await self._insert(work, going) if going else {}
-            except _FrozenMeanwhile as frozen:  # what was written before it stays in flight until it is read back
-                return Halted(why=str(frozen), refusal=judge_freeze(str(frozen)))
-        self._tell(work, settled, started, done=done + len(batch))
-        return None
+            ended = await self._write(work, going, settled) if going else _Ended()
+        self._tell(work, settled, started, done=done)
+        return ended
+
+    async def _write(self, work: Work, rows: Sequence[PlanRow], settled: dict[str, Settled]) -> _Ended:
+        """Write rows, add what became of them to `settled`, and let the breaker count them as one batch."""
+        try:
+            written = await self._writer.write(work, rows)
+        except (StateUnavailable, RateLimited):  # our memory's fault, and a wish to be left alone: nobody's failure
+            raise
+        except (TransientError, AccessDenied, AnswerMalformed, SchemaMismatch):
+            await self._breakers.tried(work.rule, work.lease, Tried(rows=0, failed=0, carried_out=False))
+            raise
+        settled |= written.settled
+        results = Counter(result.result for result in written.settled.values())
+        failed = results[RowResult.CONFLICT] + results[RowResult.FAILED]
+        tried = Tried(rows=results[RowResult.INSERTED] + failed, failed=failed)
+        return _Ended(
+            landed=[key for key, result in written.settled.items() if result.result is RowResult.INSERTED],
+            took_seconds=written.took_seconds,
+            troubled=written.troubled,
+            opened=await self._breakers.tried(work.rule, work.lease, tried),
+        )
 
     def _tell(self, work: Work, settled: Mapping[str, Settled], started: float, *, done: int) -> None:
         self._reporter.emit(
@@ -144,85 +216,11 @@ class Applier:
                 stale[row.key] = Settled(result=RowResult.RACED, reason="evidence_moved")
         return stale
 
-    async def _insert(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Insert rows, isolating the ones that the database refuses by halving."""
-        try:
-            return await self._try_write(work, rows)
-        except WriteRejected as error:
-            if len(rows) == 1:
-                result = RowResult.CONFLICT if error.sqlstate.startswith("23") else RowResult.FAILED
-                refused = {rows[0].key: Settled(result=result, reason=error.sqlstate)}
-                await self._settle(work, refused)
-                return refused
-            middle = len(rows) // 2
-            return await self._insert(work, rows[:middle]) | await self._insert(work, rows[middle:])
 
-    async def _try_write(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Write, and write again where no answer came: what memory knows as settled by then is left alone."""
-        tries, settled, left = 0, dict[str, Settled](), list(rows)
-        while left:
-            tries += 1
-            try:
-                settled |= await self._write(work, left)
-            except TransientError as error:
-                asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
-                if tries == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
-                    raise
-                await self._clock.sleep(asked if asked is not None else 0.5 * 2**tries)
-                settled |= await self._settled_already(work, left)
-            left = [row for row in rows if row.key not in settled]
-        return settled
-
-    async def _settled_already(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Ask memory about a batch whose end nobody heard: its transaction may have been committed."""
-        keys = {row.key for row in rows}
-        known = [row for row in await self._state.rows(work.run.id) if row.key in keys]
-        return {row.key: row.settled for row in known if row.settled.result is not RowResult.PLANNED}
-
-    async def _write(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Write one batch: fence and freeze are read, rows announced, inserted and settled, in this order.
-
-        A retry and a half are batches too, so each reads fence and freeze of its own.
-        """
-        run, lease = work.run, work.lease
-        keys = [row.key for row in rows]
-        async with self._state.batch(run.id, lease.name, lease.epoch, keys, self._clock.now()) as batch:
-            if batch.frozen is not None:
-                raise _FrozenMeanwhile(batch.frozen)
-            landed = await self._data.insert(work.rule, rows, batch.transaction)
-            settled = await self._account(work, rows, landed)
-            await batch.settle(settled, self._clock.now())
-        return settled
-
-    async def _account(self, work: Work, rows: Sequence[PlanRow], landed: Landed) -> dict[str, Settled]:
-        """Say what became of each row: landed, altered on its way, somebody else's, or swallowed."""
-        settled: dict[str, Settled] = {}
-        for row in rows:
-            if row.key in landed.rows:
-                altered = differing(row.values, landed.rows[row.key])
-                reason = f"altered:{','.join(altered)}" if altered else ""
-                written = landed.digests.get(row.key, "")
-                settled[row.key] = Settled(result=RowResult.INSERTED, reason=reason, written=written)
-        missing = [row.key for row in rows if row.key not in landed.rows]
-        present = await self._data.read_rows(work.rule, missing) if missing else {}
-        for key in missing:
-            swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
-            settled[key] = whose_row(work, present[key]) if key in present else swallowed
-        return settled
+def _refused(refusal: Refuse) -> Halted:
+    return Halted(why=f"{refusal.guard}: {refusal.value}", refusal=refusal)
 
 
-def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:
-    """Tell a row of this work's plan from somebody else's."""
-    return owner_of(work.rule, work.plan.id, present)
-
-
-def owner_of(rule: Rule, plan_id: str, present: Mapping[str, Value]) -> Settled:
-    """Tell a row of ours from somebody else's by the mark that the rule writes; without a mark nobody can tell."""
-    marker = rule.plan_marker
-    if marker is None:
-        return Settled(result=RowResult.UNDETERMINED, reason="rows_carry_no_mark")
-    column, key = marker
-    marked = present.get(column)
-    if isinstance(marked, dict) and marked.get(key) == plan_id:
-        return Settled(result=RowResult.INSERTED)
-    return Settled(result=RowResult.RACED, reason="row_exists")
+def _last_written(stored: Sequence[StoredRow], rows_at_most: int) -> list[str]:
+    """Return what a holder before us wrote last, at most one batch: it may have died before it verified its canary."""
+    return [row.key for row in stored if row.settled.result is RowResult.INSERTED][-rows_at_most:]

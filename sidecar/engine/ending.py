@@ -6,8 +6,8 @@ from datetime import timedelta
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
 from sidecar.domain.steering import abort_of, pause_of
-from sidecar.engine.apply import owner_of
 from sidecar.engine.lease import Lease
+from sidecar.engine.writing import owner_of
 from sidecar.ports import Clock, Data, State, StoredRow
 
 HELD_FOR = timedelta(hours=24)  # how long a row that the database refused stays out of the next plans

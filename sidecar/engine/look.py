@@ -105,7 +105,7 @@ class Looker:
             baseline = await self._state.baseline(rule.name)
             seen = judge_read(rule, seen.proof.counts, seen.proof.database, baseline) or seen
         if isinstance(seen, Refuse):
-            blind = Unproven(failure=_failure_of(seen), detail=seen.value)
+            blind = Unproven(failure=failure_of(seen), detail=seen.value)
             await self._state.close_look(look_id, blind, self._clock.now())
         else:
             await self._state.close_look(look_id, seen, self._clock.now())
@@ -142,8 +142,8 @@ class Looker:
             self._tell_blind(rule, blind, started_at, started)
             return blind
         confirmations = await self._state.confirmations(rule.name)
-        findings = mark_recurring(findings, await self._restored_often(rule))
-        judged = separate_forgeable(mark_unconfirmed(rule, findings, confirmations), rule.mode, typed=typed)
+        others = mark_recurring(findings, await self._restored_often(rule))
+        judged = separate_forgeable(mark_unconfirmed(rule, others, confirmations), rule.mode, typed=typed)
         seen = Seen(proof=sighting.proof, findings=judged, looks=looks)
         held = seen.held
         if recurring := held.get(FindingClass.RECURRING, 0):
@@ -192,7 +192,7 @@ class Looker:
         return [replace(f, anchors=anchors.get(f.key, ())) for f in await self._data.facts(rule, keys)]
 
     def _tell_blind(self, rule: Rule, why: Unproven | Refuse, started_at: datetime, started: float) -> None:
-        failure = why.failure if isinstance(why, Unproven) else _failure_of(why)
+        failure = why.failure if isinstance(why, Unproven) else failure_of(why)
         detail = why.detail if isinstance(why, Unproven) else why.value
         self._reporter.emit(
             LookFinished(
@@ -214,7 +214,8 @@ def judge_facts(rule: Rule, facts: Facts, proof: ReadProof, plan_id: str) -> Fin
     return classify(rule, facts, ledger_forgeable=forgeable, plan_id=plan_id, horizon_at=proof.horizon_at)
 
 
-def _failure_of(refusal: Refuse) -> ProofFailure:
+def failure_of(refusal: Refuse) -> ProofFailure:
+    """Return what a refused look is told as, in metrics and in Sidecar's memory."""
     if refusal.guard is GuardName.REQUIRE_CHECKS:
         return ProofFailure.CHECK_UNHEALTHY
     if refusal.guard is GuardName.PLAN_GUARD:

@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sidecar.domain.decide import (
     GuardName,
     Refuse,
     Situation,
     judge_amount,
-    judge_freeze,
     judge_plan,
     judge_schema,
     percent_cap,
 )
-from sidecar.domain.event import CapMeasured, FreezeRead, PlanMade
+from sidecar.domain.event import CapMeasured, PlanMade
 from sidecar.domain.finding import Finding, FindingClass
 from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan, PlanRow, PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome
+from sidecar.engine.bounds import Bounds
 from sidecar.engine.cycle import Cycle
 from sidecar.engine.look import Seen
 from sidecar.engine.trust import trust_digest
@@ -29,8 +29,9 @@ from sidecar.ports import Clock, Reporter, State, StoredPlan
 class Planner:
     """Makes plans and puts them before the guards."""
 
-    def __init__(self, *, state: State, reporter: Reporter, clock: Clock) -> None:
+    def __init__(self, *, bounds: Bounds, state: State, reporter: Reporter, clock: Clock) -> None:
         """Plans are stored in `state`."""
+        self._bounds = bounds
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -39,14 +40,13 @@ class Planner:
         """Gather what a decision rests on, and tell how much of each cap would be used."""
         digest = trust_digest(rule, seen.proof.catalogue)
         known = await self._state.trusted(rule.name) in (None, digest)
-        situation = await bounds(self._state, rule, seen.proof, self._clock.now(), typed=typed, trusted=known)
+        situation = await self._bounds.read(rule, seen.proof, typed=typed, trusted=known)
         counted = (FindingClass.REPAIRABLE, FindingClass.UNEXAMINED)
         rows = sum(finding.kind in counted for finding in seen.findings)
         cap = min(rule.guard.max_rows, percent_cap(rule.guard.max_percent, situation.subjects))
         day = (situation.rows_today + rows) / rule.guard.max_rows_per_day
         self._reporter.emit(CapMeasured(rule=rule.name, window="run", ratio=rows / cap))
         self._reporter.emit(CapMeasured(rule=rule.name, window="day", ratio=day))
-        self._reporter.emit(FreezeRead(rule=rule.name, frozen=situation.frozen is not None))
         return situation
 
     async def meet(self, rule: Rule, seen: Seen) -> None:
@@ -102,26 +102,15 @@ class Planner:
                 limit="approved",
                 hint=f"see: sidecar runs; or approve it: sidecar approve {stored.plan.id}",
             )
-        situation = await bounds(self._state, rule, proof, self._clock.now(), typed=False, trusted=True)
+        situation = await self._bounds.read(rule, proof, typed=False, trusted=True)
         return (
             judge_plan(stored.plan, rule, proof, self._clock.now())
             or (observes() if rule.mode is Mode.OBSERVE else None)
-            or judge_freeze(situation.frozen)
+            or situation.stopped
+            or situation.breaker
             or judge_schema(replace(rule, mode=Mode.APPROVE), situation)
             or judge_amount(rule, len(stored.plan.rows), situation)
         )
-
-
-async def bounds(state: State, rule: Rule, proof: ReadProof, now: datetime, *, typed: bool, trusted: bool) -> Situation:
-    """Read what bounds a repair of this rule now."""
-    return Situation(
-        catalogue=proof.catalogue,
-        subjects=proof.counts.subjects,
-        rows_today=await state.rows_since(str(rule.detect.expects.table), now - timedelta(hours=24)),
-        frozen=await state.frozen(rule.name),
-        trusted=trusted,
-        typed=typed,
-    )
 
 
 def observes() -> Refuse:

@@ -6,20 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from sidecar.domain.decide import GuardName, Refuse, judge_amount, judge_freeze, judge_plan
-from sidecar.domain.event import FreezeRead, RunStarted
+from sidecar.domain.decide import GuardName, Refuse, judge_amount, judge_plan
+from sidecar.domain.event import RunStarted
 from sidecar.domain.look import ReadProof
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
 from sidecar.domain.steering import abort_of, pause_of
 from sidecar.engine.apply import Applier
+from sidecar.engine.bounds import Bounds
+from sidecar.engine.breaker import Breakers
 from sidecar.engine.cycle import Cycle, blind, paused, refused
 from sidecar.engine.ending import Ender
 from sidecar.engine.lease import TTL_SECONDS, Lease
 from sidecar.engine.look import Seen, blindness_of
-from sidecar.engine.planning import bounds, observes
-from sidecar.engine.trust import trust_digest
+from sidecar.engine.planning import observes
+from sidecar.engine.trust import LOST, trust_digest
 from sidecar.engine.verify import Verified, Verifier
 from sidecar.engine.work import Halted, Work
 from sidecar.errors import LeaseLost, PlanInvalid, SidecarError
@@ -37,6 +39,8 @@ class Runner:
         applier: Applier,
         verifier: Verifier,
         ender: Ender,
+        bounds: Bounds,
+        breakers: Breakers,
         state: State,
         reporter: Reporter,
         clock: Clock,
@@ -46,6 +50,8 @@ class Runner:
         self._applier = applier
         self._verifier = verifier
         self._ender = ender
+        self._bounds = bounds
+        self._breakers = breakers
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -89,7 +95,8 @@ class Runner:
             return paused(rule, run, wish)
         if (stored := await self._plan_of(run)) is None:
             return await self._end(rule, run, lease, Outcome.ABANDONED, "its plan is gone")
-        stale = _judge_mode(rule, stored) or judge_plan(stored.plan, rule, proof, self._clock.now())
+        lost = await self._state.trusted(rule.name) == LOST
+        stale = _judge_mode(rule, stored, lost=lost) or judge_plan(stored.plan, rule, proof, self._clock.now())
         if (barred := await self._judge_rest(rule, proof, run, is_stale=stale is not None)) is not None:
             return refused(rule, barred, run_id=run.id)
         if not await self._state.adopt_run(run.id, lease.name, lease.epoch, self._clock.now()):
@@ -102,13 +109,13 @@ class Runner:
 
     async def _judge_rest(self, rule: Rule, proof: ReadProof, run: Run, *, is_stale: bool) -> Refuse | None:
         """Put what is left of a run before the guards again. Nothing more is written of a stale one: no cap bars it."""
-        situation = await bounds(self._state, rule, proof, self._clock.now(), typed=False, trusted=True)
-        self._reporter.emit(FreezeRead(rule=rule.name, frozen=situation.frozen is not None))
+        situation = await self._bounds.read(rule, proof, typed=False, trusted=True)
         if is_stale:
             return None
-        rows = await self._state.rows(run.id)
-        left = sum(r.settled.result is RowResult.PLANNED and not r.in_flight for r in rows)
-        return judge_freeze(situation.frozen) or (judge_amount(rule, left, situation) if left else None)
+        rows = [r for r in await self._state.rows(run.id) if r.settled.result is RowResult.PLANNED]
+        left = sum(not r.in_flight for r in rows)
+        barred = situation.stopped or (situation.breaker if rows else None)
+        return barred or (judge_amount(rule, left, situation) if left else None)
 
     async def _plan_of(self, run: Run) -> StoredPlan | None:
         try:
@@ -154,6 +161,7 @@ class Runner:
             why_blind = blindness_of(error)
             await self._move(work, RunStatus.INTERRUPTED, detail="could not verify")
             return blind(work.rule, why_blind, run_id=work.run.id)
+        opened = await self._breakers.verified(work.rule, work.lease, verified)
         await self._hold_back(work)
         results = await self._results(work)
         outcome = outcome_of(results, verified=verified.holds)
@@ -161,7 +169,7 @@ class Runner:
             digest = trust_digest(work.rule, work.proof.catalogue)
             await self._state.trust(work.rule.name, digest, work.run.actor, self._clock.now())
         await self._move(work, RunStatus.FINISHED, outcome=outcome)
-        return await self._told(work, outcome, seen, verified, "")
+        return await self._told(work, outcome, seen, verified, f"{opened.guard}: {opened.value}" if opened else "")
 
     async def _halt(self, work: Work, seen: Seen | None, halted: Halted) -> Cycle:
         await self._move(work, RunStatus.INTERRUPTED, detail=halted.why)
@@ -213,14 +221,15 @@ class Runner:
         )
 
 
-def _judge_mode(rule: Rule, stored: StoredPlan) -> Refuse | None:
-    """Refuse to go on where the mode has changed to one that would not have begun."""
+def _judge_mode(rule: Rule, stored: StoredPlan, *, lost: bool) -> Refuse | None:
+    """Refuse to go on where the mode has changed to one that would not have begun, or `auto` was `lost`."""
     if rule.mode is Mode.OBSERVE:
         return observes()
-    if rule.mode is Mode.APPROVE and stored.approver == AUTOMATIC:
+    cause = "auto was lost" if lost else "the mode is approve"
+    if (lost or rule.mode is Mode.APPROVE) and stored.approver == AUTOMATIC:
         return Refuse(
             guard=GuardName.PLAN_NOT_APPROVED,
-            value=f"plan {stored.plan.id} was approved by the guards alone, and the mode is approve by now",
+            value=f"plan {stored.plan.id} was approved by the guards alone, and {cause} by now",
             limit="approved by a person",
             hint="what is left of it will wait in a new plan",
         )

@@ -112,6 +112,11 @@ BATCH_DURATION: Final = _histogram(
 )
 REFUSALS: Final = _counter("sidecar_refusals_total", ("rule", "guard"), "Repairs that a guard refused.")
 FROZEN: Final = _gauge("sidecar_frozen", _RULE, "1 while the rule or everything is frozen, as last read; else 0.")
+BREAKER_OPEN: Final = _gauge(
+    "sidecar_breaker_open",
+    _RULE,
+    "1 while the breaker of the rule's table is open or half-open, as last read; else 0.",
+)
 CAP_USED: Final = _gauge(
     "sidecar_cap_used_ratio", ("rule", "window"), "Used part of a cap (0..1), for a run and for the last 24 hours."
 )
@@ -147,7 +152,7 @@ CATALOGUE: Final = (
     KEY_REASON, KEY_EXPIRY, ROWS_VISIBLE,
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,
-    REFUSALS, FROZEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
+    REFUSALS, FROZEN, BREAKER_OPEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
     AUDIT_CHAIN_OK, AUDIT_HEAD_SEQ,
     LISTENER_FAILURES, NOTIFICATIONS, BUILD,
 )  # fmt: skip

@@ -7,19 +7,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
+    BreakerMoved,
+    BreakerRead,
     CapMeasured,
     CheckObserved,
     CycleFinished,
+    DamageRecurred,
     Event,
     FaultCaught,
     FreezeRead,
     LifecycleChanged,
     LookFinished,
     PlanMade,
+    RunHeld,
     RunStarted,
     TickMissed,
     TickPostponed,
@@ -107,6 +112,20 @@ CATALOGUE: Final = (
         "A rule's cycle ended, with or without a run; `guard` and what follows it say why it was refused.",
     ),
     Kind("freeze.read", (DEBUG, WARNING), ("rule", "frozen"), "Whether a rule is frozen."),
+    Kind("breaker.read", (DEBUG, WARNING), ("rule", "open"), "Whether the breaker of a rule's table is not closed."),
+    Kind(
+        "breaker.moved",
+        (INFO, WARNING),
+        ("rule", "before", "after", "reason"),
+        "A run of the rule moved the breaker of its table: closed, open or half_open; `reason` is why it opened.",
+    ),
+    Kind("run.held", (WARNING,), ("rule", "run_id", "reason"), "A run waits before its next batch, and why."),
+    Kind(
+        "damage.recurred",
+        (WARNING,),
+        ("rule", "users"),
+        "Users whom the rule restored again and again are damaged once more; it leaves them alone. Find the cause.",
+    ),
     Kind(
         "tick.postponed",
         (INFO,),
@@ -261,6 +280,15 @@ def _freeze_read(event: FreezeRead) -> Line:
     return Line("freeze.read", WARNING if event.frozen else DEBUG, {"rule": event.rule, "frozen": event.frozen})
 
 
+def _breaker_read(event: BreakerRead) -> Line:
+    return Line("breaker.read", WARNING if event.open else DEBUG, {"rule": event.rule, "open": event.open})
+
+
+def _breaker_moved(event: BreakerMoved) -> Line:
+    fields = {"rule": event.rule, "before": event.before, "after": event.after, "reason": event.reason}
+    return Line("breaker.moved", WARNING if event.after is BreakerStatus.OPEN else INFO, fields)
+
+
 _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     CheckObserved: _check_observed,
     TickStarted: _plain("tick.started", DEBUG, "kind", "name", "lag_seconds"),
@@ -275,6 +303,10 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     UndoFinished: _undo_finished,
     CycleFinished: _cycle_finished,
     FreezeRead: _freeze_read,
+    BreakerRead: _breaker_read,
+    BreakerMoved: _breaker_moved,
+    RunHeld: _plain("run.held", WARNING, "rule", "run_id", "reason"),
+    DamageRecurred: _plain("damage.recurred", WARNING, "rule", "users"),
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
     AuditChecked: _audit_checked,
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),

@@ -8,20 +8,25 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
+    BreakerMoved,
+    BreakerRead,
     CapMeasured,
     CheckObserved,
     CycleFinished,
+    DamageRecurred,
     Event,
     FaultCaught,
     FreezeRead,
     LifecycleChanged,
     LookFinished,
     PlanMade,
+    RunHeld,
     RunStarted,
     TickMissed,
     TickPostponed,
@@ -84,9 +89,13 @@ class Metrics:
                 UndoFinished: self._undo_finished,
                 CycleFinished: self._cycle_finished,
                 FreezeRead: self._freeze_read,
+                BreakerRead: self._breaker_read,
+                BreakerMoved: self._breaker_moved,
                 FaultCaught: self._fault_caught,
                 AuditChecked: self._audit_checked,
                 PlanMade: _say_nothing,
+                RunHeld: _say_nothing,
+                DamageRecurred: _say_nothing,
                 TickPostponed: _say_nothing,
                 LifecycleChanged: _say_nothing,
             }
@@ -249,6 +258,13 @@ class Metrics:
         of.gauge(m.AUDIT_CHAIN_OK).replace((), {} if standing is Verdict.UNKNOWN else ok)
         head: dict[Labels, float] = {(): float(event.seq)} if event.hash and event.seq is not None else {}
         of.gauge(m.AUDIT_HEAD_SEQ).replace((), head)
+
+    def _breaker_read(self, event: BreakerRead) -> None:
+        self._exposition.gauge(m.BREAKER_OPEN).put((event.rule,), float(event.open))
+
+    def _breaker_moved(self, event: BreakerMoved) -> None:
+        is_open = event.after is not BreakerStatus.CLOSED
+        self._exposition.gauge(m.BREAKER_OPEN).put((event.rule,), float(is_open))
 
     def _fault_caught(self, event: FaultCaught) -> None:
         """Take a bug in a rule's task as an evaluation gone wrong, whose counts say nothing any more."""

@@ -12,7 +12,7 @@ import httpx
 
 from sidecar.config.settings import Notice, NotificationConfig
 from sidecar.domain.decide import Refuse
-from sidecar.domain.event import CycleFinished, Event, PlanMade
+from sidecar.domain.event import CycleFinished, DamageRecurred, Event, PlanMade
 from sidecar.domain.run import Outcome
 from sidecar.errors import TargetUnreachable
 from sidecar.ports import Clock
@@ -77,6 +77,8 @@ class Notifications:
                 self._offer(_plan_waits(event))
             case CycleFinished():
                 self._hear_end(event)
+            case DamageRecurred():
+                self._offer(_damage_recurred(event))
             case _:
                 pass
 
@@ -205,6 +207,19 @@ def _run_ended(event: CycleFinished) -> Message:
         text=f"{event.rule}: run {event.run_id} {verb}: {event.outcome} ({counted})",
         same=f"{event.run_id} {event.outcome}",
         details=details,
+    )
+
+
+def _damage_recurred(event: DamageRecurred) -> Message:
+    users = f"{event.users} user{'' if event.users == 1 else 's'}"
+    text = f"{event.rule}: {users} restored again and again, and left alone now: something undoes the repair. "
+    hint = f"Find it, then see: sidecar quarantine {event.rule}"
+    return Message(
+        notice=Notice.DAMAGE_RECURRED,
+        rule=event.rule,
+        text=text + hint,
+        same=users,
+        details={"users": event.users},
     )
 
 

@@ -12,6 +12,8 @@ from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import RowResult
 from sidecar.engine.apply import Applier
+from sidecar.engine.bounds import Bounds
+from sidecar.engine.breaker import Breakers
 from sidecar.engine.cycle import Cycle
 from sidecar.engine.ending import Ender
 from sidecar.engine.lease import Leases
@@ -20,11 +22,13 @@ from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
+from sidecar.engine.throttle import Throttle
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
-from sidecar.ports import Probe, State, StoredPlan
+from sidecar.engine.writing import Writer
+from sidecar.ports import FreezeSwitch, Probe, Signals, State, StoredPlan
 from tests.domain.cast import CATALOGUE, DETECT, GUARD, a_check, chain, rule_with, subject
-from tests.fakes import FakeClock, FakeData, FakeProbe, RecordingReporter
+from tests.fakes import FakeClock, FakeData, FakeProbe, FakeSignals, FakeSwitch, RecordingReporter
 
 TABLE = "public.users"
 ROOMY = replace(GUARD, max_percent=Decimal(100))
@@ -65,6 +69,8 @@ class Stage:
     data: FakeData
     holder: str = "daemon"
     probe: Probe = field(default_factory=FakeProbe)
+    switch: FreezeSwitch = field(default_factory=FakeSwitch)
+    signals: Signals = field(default_factory=FakeSignals)
     is_stopping: Callable[[], bool] = lambda: False
     reporter: RecordingReporter = field(default_factory=RecordingReporter)
 
@@ -83,20 +89,36 @@ class Stage:
             reporter=self.reporter,
             clock=self.clock,
         )
+        self.verifier = Verifier(data=self.data, state=self.state, reporter=self.reporter)
+        self.breakers = Breakers(state=self.state, reporter=self.reporter, clock=self.clock)
+        bounds = Bounds(
+            state=self.state, switch=self.switch, breakers=self.breakers, reporter=self.reporter, clock=self.clock
+        )
         self.applier = Applier(
             looker=self.looker,
+            writer=Writer(data=self.data, state=self.state, switch=self.switch, clock=self.clock),
+            verifier=self.verifier,
+            breakers=self.breakers,
+            throttle=Throttle(
+                signals=self.signals,
+                state=self.state,
+                reporter=self.reporter,
+                clock=self.clock,
+                stopping=self._asked_to_stop,
+            ),
             data=self.data,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
             stopping=self._asked_to_stop,
         )
-        self.verifier = Verifier(data=self.data, state=self.state, reporter=self.reporter)
         self.ender = Ender(data=self.data, state=self.state, clock=self.clock)
         self.runner = Runner(
             applier=self.applier,
             verifier=self.verifier,
             ender=self.ender,
+            bounds=bounds,
+            breakers=self.breakers,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
@@ -106,7 +128,7 @@ class Stage:
         self.steering = Steering(leases=self.leases, ender=self.ender, state=self.state, clock=self.clock)
         self.repair = Repair(
             looker=self.looker,
-            planner=Planner(state=self.state, reporter=self.reporter, clock=self.clock),
+            planner=Planner(bounds=bounds, state=self.state, reporter=self.reporter, clock=self.clock),
             runner=self.runner,
             leases=self.leases,
             state=self.state,
