@@ -15,6 +15,7 @@ from sidecar.domain.plan import PlanStatus, canonical
 from sidecar.domain.run import RowResult
 from sidecar.domain.undo import Removal, StoredUndo, UndoPlan, UndoRow
 from sidecar.errors import LeaseLost
+from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
@@ -101,7 +102,7 @@ class Undos(Store):
 
         Raises: LeaseLost, also when the plan is not approved, or not of this lease.
         """
-        async with self._database.writing() as connection:
+        async with self._database.sharing(Role.FIXER) as connection:
             holder = await fence(connection, lease, epoch)
             query = sa.select(undos.c.run_id, runs.c.rule).join(runs, runs.c.id == undos.c.run_id)
             query = query.where(undos.c.id == undo_id, undos.c.lease == lease, undos.c.status == PlanStatus.APPROVED)

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.run import RowResult
 from sidecar.domain.verification import AT_ONCE, Verification, VerifyResult
+from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
@@ -60,11 +61,21 @@ class Verifications(Store):
     @contextlib.asynccontextmanager
     async def correction(self, run_id: str, lease: str, epoch: int, now: datetime) -> AsyncIterator["OpenCorrection"]:
         """Hold a transaction open in which rows of a run are corrected. Raises: LeaseLost."""
-        async with self._database.writing() as connection:
+        async with self._database.sharing(Role.FIXER) as connection:
             holder = await fence(connection, lease, epoch)
             query = sa.select(runs.c.rule).where(runs.c.id == run_id, runs.c.lease == lease)
             frozen = await frozen_by(connection, (await connection.execute(query)).scalar_one())
-            yield OpenCorrection(frozen=frozen, transaction=connection, run_id=run_id, holder=holder, now=now)
+            correction = OpenCorrection(frozen=frozen, transaction=connection, run_id=run_id)
+            yield correction
+            for key, digests in correction.adopted.items():  # the audit last: from here to the commit nobody else can
+                await audit.append(
+                    connection,
+                    at=now,
+                    actor=holder,
+                    verb="row.corrected",
+                    subject=f"{run_id}/{key}",
+                    details=dict(digests),
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +85,10 @@ class OpenCorrection:
     frozen: str | None
     transaction: AsyncConnection
     run_id: str
-    holder: str
-    now: datetime
+    adopted: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     async def corrected(self, key: str, before: str, after: str) -> None:
-        """Adopt the digest of a row that was corrected, with an audit row that names both digests and no amount.
+        """Adopt the digest of a row that was corrected; its audit row names both digests and no amount.
 
         Raises: ValueError when the run did not insert a row with that digest.
         """
@@ -87,14 +97,7 @@ class OpenCorrection:
         adopted = run_rows.update().where(ours).values(written=after, reason="corrected")
         if (await self.transaction.execute(adopted)).rowcount != 1:
             raise ValueError(f"run {self.run_id} wrote no row of that key and digest")
-        await audit.append(
-            self.transaction,
-            at=self.now,
-            actor=self.holder,
-            verb="row.corrected",
-            subject=f"{self.run_id}/{key}",
-            details={"before": before, "after": after},
-        )
+        self.adopted[key] = {"before": before, "after": after}
 
 
 async def become_due(connection: AsyncConnection, run_id: str, instants: Sequence[datetime]) -> None:
