@@ -7,47 +7,47 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.kinds import KINDS
-from sidecar.checks.service_key import ServiceKeySpec
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
 from sidecar.data.prometheus import NoSource, Prometheus
-from sidecar.data.rest import Rest
-from sidecar.data.supabase import Canary, SupabaseData
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
+from sidecar.domain.survey import Survey
 from sidecar.engine.apply import Applier
 from sidecar.engine.bounds import Bounds
 from sidecar.engine.breaker import Breakers
+from sidecar.engine.cycle import Cycle
 from sidecar.engine.ending import Ender
-from sidecar.engine.lease import Leases
+from sidecar.engine.lease import TTL_SECONDS, Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
+from sidecar.engine.survey import Surveyor
 from sidecar.engine.throttle import Throttle
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.engine.writing import Writer
 from sidecar.errors import UsageError
 from sidecar.freeze_file import FreezeFile
+from sidecar.paths import Path, open_path
 from sidecar.ports import Clock, Data, Probe, Reporter, Signals, State
 from sidecar.state.open import open_state
-from sidecar.wire import key_headers, open_client
+from sidecar.wire import open_client
 
 T = TypeVar("T")
-REQUEST_SECONDS = 30.0  # for one request about data; PostgREST itself gives up after 8 s by default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Everything that verbs, ticks and pages work with."""
+    """Everything that verbs, ticks and pages work with. `holder` is this process's own name."""
 
     config: Config
+    holder: str
     clock: Clock
     state: State
     data: Data
@@ -55,7 +55,9 @@ class App:
     looker: Looker
     repair: Repair
     steering: Steering
+    surveyor: Surveyor
     reporter: Reporter
+    stopping: Callable[[], bool]
 
     def check(self, name: str) -> Check:
         """Return a configured check. Raises: UsageError that names the known ones."""
@@ -63,7 +65,22 @@ class App:
 
     def rule(self, name: str) -> Rule:
         """Return a configured rule. Raises: UsageError that names the known ones."""
+        if name in {survey.name for survey in self.config.surveys}:
+            raise UsageError(f"rule {name!r} only reports; there is nothing to repair, freeze or hold back")
         return _named(name, {rule.name: rule for rule in self.config.rules}, "rule")
+
+    def any_rule(self, name: str) -> Rule | Survey:
+        """Return a configured rule of either family. Raises: UsageError that names the known ones."""
+        return _named(name, {rule.name: rule for rule in self.every_rule}, "rule")
+
+    @property
+    def every_rule(self) -> tuple[Rule | Survey, ...]:
+        """Return the rules of both families: those that repair come first."""
+        return (*self.config.rules, *self.config.surveys)
+
+    async def detect(self, rule: Rule | Survey) -> Cycle:
+        """Look once at a rule of either family; write nothing."""
+        return await (self.surveyor.look(rule) if isinstance(rule, Survey) else self.repair.detect(rule))
 
 
 def _named(name: str, known: Mapping[str, T], what: str) -> T:
@@ -73,44 +90,37 @@ def _named(name: str, known: Mapping[str, T], what: str) -> T:
 
 
 @contextlib.asynccontextmanager
-async def open_app(config: Config, reporter: Reporter, *, stopping: Callable[[], bool]) -> AsyncIterator[App]:
+async def open_app(
+    config: Config, reporter: Reporter, *, stopping: Callable[[], bool], lease_seconds: float = TTL_SECONDS
+) -> AsyncIterator[App]:
     """Open everything a verb needs, and close it in reverse. `stopping` lets a drain checkpoint a run.
 
-    Raises: StateUnavailable.
+    `lease_seconds` is how long a dead holder blocks its successor. Raises: StateUnavailable.
     """
     clock = SystemClock()
-    key = config.supabase.service_key.reveal().strip()  # as the service_key check sends it
-    headers = key_headers(key) if key.isascii() and key.isprintable() and key else {}
-    async with (
-        open_state(config.state_url) as state,
-        open_client(config.supabase.url, headers=headers, keep_alive=True) as client,
-        open_client(keep_alive=True) as asking,
-    ):
-        data = SupabaseData(
-            Rest(client, timeout_seconds=REQUEST_SECONDS),
-            database=urlsplit(config.supabase.url).netloc,
-            canary=_canary(config),
-        )
+    memory = config.database_url.reveal() if config.database_url else config.state_url
+    async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
         watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock)
         await watch.remember()
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
-        yield _assemble(config, clock, state, data, signals, watch, reporter, stopping)
+        yield _assemble(config, clock, state, path, signals, watch, reporter, stopping, lease_seconds)
 
 
 def _assemble(
     config: Config,
     clock: Clock,
     state: State,
-    data: Data,
+    path: Path,
     signals: Signals,
     watch: Watch,
     reporter: Reporter,
     stopping: Callable[[], bool],
+    lease_seconds: float,
 ) -> App:
-    checks = {check.name: check for check in config.checks}
+    checks, data = {check.name: check for check in config.checks}, path.data
     looker = Looker(checks=checks, watch=watch, data=data, state=state, reporter=reporter, clock=clock)
-    verifier = Verifier(data=data, state=state, reporter=reporter)
+    verifier = Verifier(data=data, state=state, reporter=reporter, clock=clock, direct=path.direct)
     switch = FreezeFile(config.freeze_file)
     breakers = Breakers(state=state, reporter=reporter, clock=clock)
     bounds = Bounds(state=state, switch=switch, breakers=breakers, reporter=reporter, clock=clock)
@@ -128,7 +138,8 @@ def _assemble(
     )
     new_id = _id_maker(clock)
     ender = Ender(data=data, state=state, clock=clock)
-    leases = Leases(state=state, clock=clock, holder=_holder())
+    holder = _holder()
+    leases = Leases(state=state, clock=clock, holder=holder, ttl_seconds=lease_seconds)
     runner = Runner(
         applier=applier,
         verifier=verifier,
@@ -152,6 +163,7 @@ def _assemble(
     )
     return App(
         config=config,
+        holder=holder,
         clock=clock,
         state=state,
         data=data,
@@ -159,7 +171,17 @@ def _assemble(
         looker=looker,
         repair=repair,
         steering=Steering(leases=leases, ender=ender, state=state, clock=clock),
+        surveyor=Surveyor(
+            checks=checks,
+            watch=watch,
+            surveys=path.surveys,
+            leases=leases,
+            state=state,
+            reporter=reporter,
+            clock=clock,
+        ),
         reporter=reporter,
+        stopping=stopping,
     )
 
 
@@ -172,15 +194,6 @@ def _probes(config: Config, clock: Clock) -> dict[str, Probe]:
         backend_url=config.backend_url,
     )
     return {name: kind.build(context) for name, kind in KINDS.items()}
-
-
-def _canary(config: Config) -> Canary | None:
-    """Take the row that must be visible from the first service_key check that names one."""
-    for check in config.checks:
-        spec = check.spec
-        if isinstance(spec, ServiceKeySpec) and (row := spec.canary or spec.witness) is not None:
-            return Canary(table=row.table, key=row.key, value=str(row.value))
-    return None
 
 
 def _holder() -> str:
