@@ -1,5 +1,6 @@
 """What each part of the verification is there for, and that a chain as it was written always holds."""
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,7 +18,9 @@ from sidecar.domain.audit import (
     follow,
     just_before,
     keep,
+    row_hash,
 )
+from sidecar.domain.plan import canonical
 from tests.audit.cast import TEXTS, chained, head_of, judged, numbered, sealed, with_value
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
@@ -77,6 +80,11 @@ def test_any_other_value_in_any_column_of_any_row_is_found_there(rows: list[Audi
     forged = with_value(was, column, value)
     found = judged([*rows[:place], forged, *rows[place + 1 :]])
     assert flaw(found) == (None if forged == was else (was.seq, Flaw.ROW_CHANGED, place))
+
+
+@given(CONTENTS)
+def test_a_rows_hash_is_that_of_its_canonical_json(row: AuditRow) -> None:
+    assert row_hash(row.content()) == hashlib.sha256(canonical(row.content()).encode()).hexdigest()
 
 
 def test_an_edited_row_is_found_by_its_hash() -> None:
