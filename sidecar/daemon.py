@@ -24,6 +24,7 @@ from sidecar.domain.event import Event, FaultCaught, LifecycleChanged, LookFinis
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome
+from sidecar.domain.survey import Survey
 from sidecar.engine.audit_watch import AuditWatch
 from sidecar.engine.supervisor import Supervisor, Work, describe_fault
 from sidecar.engine.ticker import Tick, Ticker
@@ -118,7 +119,8 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
         tracing = await opened.enter_async_context(
             open_tracing(config.telemetry.otlp, service_name=config.telemetry.service_name)
         )
-        metrics = Metrics(registry, config.checks, reasons, config.rules, trace_id=tracing.exported_trace_id)
+        every_rule: tuple[Rule | Survey, ...] = (*config.rules, *config.surveys)
+        metrics = Metrics(registry, config.checks, reasons, every_rule, trace_id=tracing.exported_trace_id)
         log = configure_logging(
             sys.stderr, config.telemetry.log_level, terminal=sys.stderr.isatty(), trace_ids=tracing.ids
         )
@@ -168,7 +170,7 @@ def _ticker(app: App, supervisor: Supervisor) -> Ticker:
         ticker.add(
             Tick(kind="check", name=check.name, every_seconds=check.every_seconds, work=_look(app, check, ticker))
         )
-    for rule in app.config.rules:
+    for rule in app.every_rule:
         ticker.add(Tick(kind="rule", name=rule.name, every_seconds=rule.every_seconds, work=_cycle(app, rule, ticker)))
     return ticker
 
@@ -184,14 +186,14 @@ def _look(app: App, check: Check, ticker: Ticker) -> Work:
     return work
 
 
-def _cycle(app: App, rule: Rule, ticker: Ticker) -> Work:
+def _cycle(app: App, rule: Rule | Survey, ticker: Ticker) -> Work:
     """Return the work of a rule's tick: one cycle, then as long a rest as its cost and its luck ask for."""
     blind = 0
 
     async def work() -> None:
         nonlocal blind
         started = app.clock.monotonic()
-        cycle = await app.repair.tick(rule)
+        cycle = await (app.surveyor.look(rule) if isinstance(rule, Survey) else app.repair.tick(rule))
         took_seconds = app.clock.monotonic() - started
         blind = min(blind + 1, BLIND_TICKS_AT_MOST) if cycle.outcome is Outcome.UNKNOWN else 0
         rests = {
@@ -219,7 +221,7 @@ async def _unready(app: App) -> str | None:
 
 
 async def _status(app: App, last: LastLooks) -> StatusView:
-    rules = [await _rule_row(app, rule, last.looks.get(rule.name)) for rule in app.config.rules]
+    rules = [await _rule_row(app, rule, last.looks.get(rule.name)) for rule in app.every_rule]
     runs = [
         RunRow(
             id=run.id,
@@ -250,7 +252,7 @@ def _check_row(check: Check, standing: CheckState) -> CheckRow:
     )
 
 
-async def _rule_row(app: App, rule: Rule, last: LookFinished | None) -> RuleRow:
+async def _rule_row(app: App, rule: Rule | Survey, last: LookFinished | None) -> RuleRow:
     waiting = await app.state.plans(rule.name, PlanStatus.WAITING)
     unproven = "not looked yet" if last is None else f"{last.failure}: {last.detail}" if last.failure else ""
     return RuleRow(

@@ -121,6 +121,18 @@ class Survey:
                 return (self.detect.table,)
 
     @property
+    def classes(self) -> tuple[SurveyClass, ...]:
+        """Every class that it can find, and so the label values of its metrics."""
+        match self.detect:
+            case BalanceDiffers():
+                chains = (SurveyClass.NO_EVIDENCE, SurveyClass.OPENING_UNEXPLAINED, SurveyClass.CHAIN_BROKEN)
+                return SurveyClass.DIFFERS, *chains, SurveyClass.TOO_YOUNG
+            case OrphanRow():
+                return SurveyClass.ORPHAN, SurveyClass.TOO_YOUNG
+            case StaleRow():
+                return (SurveyClass.STALE,)
+
+    @property
     def needs_auth(self) -> bool:
         """Whether all users of Supabase Auth must be read, which only the direct path can prove."""
         return isinstance(self.detect, OrphanRow) and isinstance(self.detect.parent, AuthParent)

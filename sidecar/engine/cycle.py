@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sidecar.domain.decide import GuardName, Refuse
-from sidecar.domain.look import Unproven
+from sidecar.domain.look import ProofFailure, Unproven
 from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult, Run
@@ -16,7 +16,10 @@ from sidecar.engine.verify import Verified
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """What a cycle of a rule came to. `results` counts the run's rows; `verified` is None where nothing was written."""
+    """What a cycle of a rule came to. `results` counts the run's rows; `verified` is None where nothing was written.
+
+    `seen` is of a rule that repairs, `surveyed` of one that only reports; `failure` says which proof was missing.
+    """
 
     rule: str
     outcome: Outcome
@@ -25,6 +28,7 @@ class Cycle:
     retry_after_seconds: float | None = None
     seen: Seen | None = None
     surveyed: Surveyed | None = None
+    failure: ProofFailure | None = None
     plan: Plan | None = None
     run_id: str | None = None
     results: Mapping[RowResult, int] = field(default_factory=dict)
@@ -38,7 +42,12 @@ def blind(rule: Rule | Survey, why: Unproven | Refuse, *, run_id: str | None = N
     detail = f"{why.failure}: {why.detail}"
     wait_seconds = why.retry_after_seconds
     return Cycle(
-        rule=rule.name, outcome=Outcome.UNKNOWN, detail=detail, retry_after_seconds=wait_seconds, run_id=run_id
+        rule=rule.name,
+        outcome=Outcome.UNKNOWN,
+        detail=detail,
+        failure=why.failure,
+        retry_after_seconds=wait_seconds,
+        run_id=run_id,
     )
 
 

@@ -39,6 +39,7 @@ from sidecar.domain.finding import DEFERRED, FindingClass
 from sidecar.domain.look import ProofFailure
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult
+from sidecar.domain.survey import Survey
 from sidecar.telemetry import catalogue as m
 from sidecar.telemetry.series import Exposition, Family, Labels
 
@@ -61,7 +62,7 @@ class Metrics:
         registry: CollectorRegistry,
         checks: Sequence[Check],
         reasons: Mapping[str, Sequence[str]],
-        rules: Sequence[Rule],
+        rules: Sequence[Rule | Survey],
         *,
         revision: str = "unknown",
         trace_id: Callable[[], str | None] = lambda: None,
@@ -74,7 +75,7 @@ class Metrics:
         self._exposition = Exposition(m.CATALOGUE)
         self._reasons = {kind: tuple(dict.fromkeys((*listed, PROBE_FAILED))) for kind, listed in reasons.items()}
         self._trace_id = trace_id
-        self._rules = frozenset(rule.name for rule in rules)
+        self._classes = {rule.name: classes_of(rule) for rule in rules}
         self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
             {
                 CheckObserved: self._check_observed,
@@ -115,7 +116,7 @@ class Metrics:
         """Count what became of a notification (see `NOTIFICATION_RESULTS`)."""
         self._exposition.counter(m.NOTIFICATIONS, _listed(result, NOTIFICATION_RESULTS)).inc()
 
-    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule], revision: str) -> None:
+    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule | Survey], revision: str) -> None:
         of = self._exposition
         for check in checks:
             of.gauge(m.CHECK_INTERVAL).put((check.name,), check.every_seconds)
@@ -202,7 +203,8 @@ class Metrics:
             of.counter(m.EVALUATIONS, rule, "unknown").inc()
             return
         # Each of these is one assignment: no scrape finds a gap between the old counts and the new ones.
-        of.gauge(m.VIOLATIONS).replace((rule,), {(name,): float(counted.get(name, 0)) for name in FindingClass})
+        classes = self._classes.get(rule, ())
+        of.gauge(m.VIOLATIONS).replace((rule,), {(name,): float(counted.get(name, 0)) for name in classes})
         oldest: dict[Labels, float] = {(): event.oldest_at.timestamp()} if event.oldest_at else {}
         of.gauge(m.OLDEST_VIOLATION).replace((rule,), oldest)
         subjects: dict[Labels, float] = {(): float(event.counts.subjects)} if event.counts else {}
@@ -269,7 +271,7 @@ class Metrics:
     def _fault_caught(self, event: FaultCaught) -> None:
         """Take a bug in a rule's task as an evaluation gone wrong, whose counts say nothing any more."""
         kind, _, rule = event.where.partition(" ")
-        if kind == "rule" and rule in self._rules:
+        if kind == "rule" and rule in self._classes:
             self._exposition.counter(m.EVALUATIONS, rule, "error").inc()
             self._forget_counts(rule)
 
@@ -277,6 +279,11 @@ class Metrics:
         """Make absent what only a proven look may say."""
         for family in (m.VIOLATIONS, m.OLDEST_VIOLATION, m.SUBJECTS):
             self._exposition.gauge(family).drop(rule)
+
+
+def classes_of(rule: Rule | Survey) -> Sequence[str]:
+    """Return every class that a rule can count: each has a series as soon as one of them is proven."""
+    return rule.classes if isinstance(rule, Survey) else tuple(FindingClass)
 
 
 def _say_nothing(event: Event) -> None:

@@ -35,6 +35,7 @@ from sidecar.verbs.result import (
     code_of_repair,
     cycle_document,
     cycle_lines,
+    deciding,
     observation_document,
 )
 from sidecar.verbs.runner import Stop, complain, guarded, print_result
@@ -156,8 +157,7 @@ def _configure(options: Options, served: Stack) -> Config:
     main, rules = shipped_files()
     folder.joinpath("sidecar.yaml").write_text(_demo_config(main, options), encoding="utf-8")
     for name, text in rules.items():
-        ours = text if options.shipped_guards else _demo_guards(text, options)
-        (folder / "rules" / name).write_text(_demo_mode(ours), encoding="utf-8")
+        (folder / "rules" / name).write_text(_demo_rule(text, options), encoding="utf-8")
     environment = _environment(served, folder, options)
     _write_environment(folder, environment)
     return load(folder / "sidecar.yaml", {name: kind.model for name, kind in KINDS.items()}, environment)
@@ -225,8 +225,13 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _demo_mode(text: str) -> str:
-    return _replaced(_replaced(text, r"(?m)^mode: \w+", "mode: auto"), r"(?m)^every: \w+", "every: 10s")
+def _demo_rule(text: str, options: Options) -> str:
+    """Let a rule look often; one that repairs does it by itself."""
+    often = _replaced(text, r"(?m)^every: \w+", "every: 10s")
+    if re.search(r"(?m)^mode: observe\b", text):
+        return often
+    ours = often if options.shipped_guards else _demo_guards(often, options)
+    return _replaced(ours, r"(?m)^mode: \w+", "mode: auto")
 
 
 def _demo_guards(text: str, options: Options) -> str:
@@ -250,13 +255,14 @@ async def _look_and_repair(config: Config, stop: Stop) -> tuple[list[Observation
     async with open_app(config, Progress(), stopping=stop.asked) as app:
         seen = [await app.watch.look(check) for check in config.checks]
         cycles = [await app.repair.once(rule, "demo") for rule in config.rules]
+        cycles += [await app.surveyor.look(survey) for survey in config.surveys]
     return seen, cycles
 
 
 def _result(
     served: Stack, seen: Sequence[Observation], cycles: Sequence[Cycle], credits_: Credits, elapsed_seconds: float
 ) -> Result:
-    codes = [code_of_checks(seen), *(code_of_repair(cycle) for cycle in cycles)]
+    codes = [code_of_checks(seen), *(code_of_repair(cycle) for cycle in deciding(cycles))]
     seeded = served.seeded
     document = {
         "seeded": {

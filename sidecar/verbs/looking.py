@@ -13,6 +13,7 @@ from sidecar.verbs.result import (
     code_of_look,
     cycle_document,
     cycle_lines,
+    deciding,
     iso,
     observation_document,
 )
@@ -35,14 +36,15 @@ def look_line(look: Observation) -> str:
 
 async def detect(app: App, names: Sequence[str], *, accept_change: str | None) -> Result:
     """Look at the named rules, or at all. `accept_change` names the person who says that a large change was meant."""
-    rules = [app.rule(name) for name in names] or list(app.config.rules)
+    rules = [app.any_rule(name) for name in names] or list(app.every_rule)
     cycles = []
     for rule in rules:
         if accept_change is not None:
             await app.state.drop_baseline(rule.name, accept_change, app.clock.now())
-        cycles.append(await app.repair.detect(rule))
+        cycles.append(await app.detect(rule))
     lines = [line for cycle in cycles for line in cycle_lines(cycle)]
-    code = max((code_of_look(cycle) for cycle in cycles), default=Exit.CLEAN)
+    told = cycles if names else deciding(cycles)
+    code = max((code_of_look(cycle) for cycle in told), default=Exit.CLEAN)
     return Result(document={"rules": [cycle_document(cycle) for cycle in cycles]}, lines=lines, code=code)
 
 

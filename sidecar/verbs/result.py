@@ -7,7 +7,9 @@ from enum import IntEnum
 
 from sidecar.domain.check import Observation, Verdict
 from sidecar.domain.finding import FindingClass
+from sidecar.domain.look import ProofFailure
 from sidecar.domain.run import Outcome, RowResult
+from sidecar.domain.survey import SurveyClass
 from sidecar.engine.cycle import Cycle
 
 
@@ -49,10 +51,21 @@ def code_of_look(cycle: Cycle) -> Exit:
     """Return the code of a cycle that only looked: damage counts, a sign-up in flight does not."""
     if cycle.outcome is Outcome.REFUSED:
         return Exit.REFUSED
+    if cycle.surveyed is not None:
+        return Exit.VIOLATIONS if cycle.surveyed.damaged else Exit.CLEAN
     if cycle.outcome is Outcome.UNKNOWN or cycle.seen is None:
         return Exit.UNKNOWN
     damaged = any(finding.kind is not FindingClass.TOO_YOUNG for finding in cycle.seen.findings)
     return Exit.VIOLATIONS if damaged else Exit.CLEAN
+
+
+def deciding(cycles: Sequence[Cycle]) -> Sequence[Cycle]:
+    """Return the cycles whose codes count where every rule was asked: not those that this path can never look at.
+
+    Source: docs/decisions/0006. Where no rule could look at all, each counts.
+    """
+    able = [cycle for cycle in cycles if cycle.failure is not ProofFailure.NEEDS_DATABASE]
+    return able or cycles
 
 
 def code_of_repair(cycle: Cycle) -> Exit:
@@ -64,6 +77,8 @@ def code_of_repair(cycle: Cycle) -> Exit:
         Outcome.NOTHING_TO_DO: Exit.CLEAN,
         Outcome.REPAIRED: Exit.CLEAN,
     }
+    if cycle.surveyed is not None:
+        return Exit.CLEAN  # what a rule only reports is no repairable row left behind
     if cycle.outcome is Outcome.OBSERVED:
         return code_of_look(cycle)
     if cycle.outcome is Outcome.PARTLY_REPAIRED:
@@ -90,10 +105,11 @@ def cycle_document(cycle: Cycle) -> dict[str, object]:
     seen, results = cycle.seen, cycle.results
     quarantined = dict(seen.held) if seen else {}
     refusal = cycle.refusal
+    classes = _classes(cycle)
     return {
         "rule": cycle.rule,
         "outcome": str(cycle.outcome),
-        "violations": dict(seen.classes) if seen else None,
+        "violations": classes,
         "planned": len(cycle.plan.rows) if cycle.plan else 0,
         "inserted": results.get(RowResult.INSERTED, 0),
         "raced": results.get(RowResult.RACED, 0),
@@ -106,8 +122,24 @@ def cycle_document(cycle: Cycle) -> dict[str, object]:
         "detail": cycle.detail,
         "plan_id": cycle.plan.id if cycle.plan else None,
         "run_id": cycle.run_id,
-        "looks": seen.looks if seen else 0,
+        "looks": seen.looks if seen else int(cycle.surveyed is not None),
+        **_samples(cycle),
     }
+
+
+def _classes(cycle: Cycle) -> dict[str, int] | None:
+    if cycle.surveyed is not None:
+        return {str(name): count for name, count in sorted(cycle.surveyed.classes.items())}
+    return dict(cycle.seen.classes) if cycle.seen else None
+
+
+def _samples(cycle: Cycle) -> dict[str, object]:
+    """Return a few ids of each class that a survey found, so that a person can look one up."""
+    if cycle.surveyed is None:
+        return {}
+    oldest_at = cycle.surveyed.oldest_at
+    samples = {str(name): list(ids) for name, ids in sorted(cycle.surveyed.samples.items())}
+    return {"samples": samples, "oldest_at": iso(oldest_at), "rows": cycle.surveyed.proof.counts.expected_rows}
 
 
 def cycle_lines(cycle: Cycle) -> list[str]:
@@ -116,10 +148,11 @@ def cycle_lines(cycle: Cycle) -> list[str]:
     if cycle.refusal is not None:
         lines += [f"  guard   {cycle.refusal.guard}", f"  value   {cycle.refusal.value}"]
         lines += [f"  limit   {cycle.refusal.limit}", f"  do      {cycle.refusal.hint}"]
-    if cycle.seen is not None:
-        lines += [f"  {count:>7}  {name}" for name, count in cycle.seen.classes.items()]
-        if cycle.seen.looks > 1:
-            lines.append(f"  confirmed by {cycle.seen.looks} looks, one at once after the other")
+    for name, count in (_classes(cycle) or {}).items():
+        ids = cycle.surveyed.samples.get(SurveyClass(name), ()) if cycle.surveyed else ()
+        lines.append(f"  {count:>7}  {name}" + (f"  such as {ids[0]}" if ids else ""))
+    if cycle.seen is not None and cycle.seen.looks > 1:
+        lines.append(f"  confirmed by {cycle.seen.looks} looks, one at once after the other")
     if cycle.run_id is not None:
         counted = ", ".join(f"{count} {result}" for result, count in sorted(cycle.results.items()))
         lines.append(f"  run {cycle.run_id}: {counted or 'no rows'}")

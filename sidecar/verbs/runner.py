@@ -13,6 +13,7 @@ from sidecar.app import App, open_app
 from sidecar.checks.kinds import KINDS
 from sidecar.config.json_schema import json_schema
 from sidecar.config.load import load, load_rule_folder, load_rules
+from sidecar.config.rule_remarks import remarks
 from sidecar.config.settings import Config, Scope
 from sidecar.errors import AccessDenied, ConfigError, PlanInvalid, SidecarError, UsageError
 from sidecar.verbs.actor import actor_of
@@ -145,9 +146,11 @@ def validate(config_path: Path, *, as_json: bool) -> int:
         lines = [str(problem) for problem in error.problems]
         print_result(Result(document={"problems": problems}, lines=lines, code=Exit.USAGE), as_json=as_json)
         return Exit.USAGE
-    checks, rules = [c.name for c in config.checks], [r.name for r in config.rules]
-    lines = [f"{config_path}: {len(checks)} checks, {len(rules)} rules, nothing wrong"]
-    document = {"problems": [], "checks": checks, "rules": rules}
+    checks = [check.name for check in config.checks]
+    rules = [*(rule.name for rule in config.rules), *(survey.name for survey in config.surveys)]
+    notes = remarks(config)
+    lines = [f"{config_path}: {len(checks)} checks, {len(rules)} rules, nothing wrong", *notes]
+    document = {"problems": [], "checks": checks, "rules": rules, "remarks": notes}
     print_result(Result(document=document, lines=lines, code=Exit.CLEAN), as_json=as_json)
     return Exit.CLEAN
 

@@ -14,8 +14,9 @@ import psycopg
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sidecar.clock import SystemClock
+from sidecar.data.canary import Canary
 from sidecar.data.rest import Rest
-from sidecar.data.supabase import Canary, SupabaseData
+from sidecar.data.supabase import SupabaseData
 from sidecar.demo.standin import make_keys, standin
 from sidecar.domain.rule import Mode, Rule, Table
 from sidecar.ports import State
