@@ -75,3 +75,16 @@ def read_trail(request: pytest.FixtureRequest, memory_kind: str, path: Path) -> 
         return of_file
     url: str = request.getfixturevalue("memory_url")
     return lambda: trail_in_postgres(url)
+
+
+@pytest.fixture
+def admin_url(postgres_server: PostgresServer, memory_url: str) -> str:
+    """The superuser's URL of the database of `memory_url`."""
+    return postgres_server.url(memory_url.rsplit("/", 1)[1])
+
+
+@pytest.fixture
+async def two(memory_url: str) -> AsyncIterator[tuple[State, State]]:
+    """Two replicas on one database."""
+    async with open_aged(memory_url) as one, open_aged(memory_url) as other:
+        yield one, other

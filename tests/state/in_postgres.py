@@ -1,7 +1,7 @@
 """The memory in a real PostgreSQL, made as an operator makes it: roles first, then Sidecar's own migrations."""
 
+import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -11,9 +11,7 @@ from psycopg import sql
 
 from sidecar.demo.postgres import PostgresServer
 from sidecar.roles import roles_sql
-from sidecar.sessions import Sessions
-from sidecar.state.open import open_state
-from sidecar.state.postgres import PostgresDatabase, PostgresState
+from sidecar.state.postgres import PostgresDatabase, PostgresState, open_in_database
 from tests.state.cast import NOW
 
 # What Supabase has before anybody asks. The last line is Supabase's habit in schema public, here for the login too:
@@ -36,11 +34,10 @@ async def execute(url: str, *statements: str | sql.Composed) -> None:
 
 
 async def make_roles(server: PostgresServer, database: str) -> str:
-    """Make roles, login and schema in a database; return the login's URL."""
-    password = secrets.token_hex(8)
-    named = sql.SQL("ALTER ROLE sidecar PASSWORD {}").format(sql.Literal(password))
+    """Make roles, login and schema in a database; return the login's URL. The login's password is the superuser's."""
+    named = sql.SQL("ALTER ROLE sidecar PASSWORD {}").format(sql.Literal(server.password))
     await execute(server.url(database), PROJECT, roles_sql([]), named, HABIT)
-    return f"postgresql://sidecar:{password}@127.0.0.1:{server.port}/{database}"
+    return f"postgresql://sidecar:{server.password}@127.0.0.1:{server.port}/{database}"
 
 
 async def rows_of(url: str, query: str) -> list[dict[str, object]]:
@@ -55,9 +52,9 @@ class Aged(PostgresState):
     The database's own clock times them, so time is let pass by moving them back.
     """
 
-    def __init__(self, sessions: Sessions) -> None:
-        super().__init__(PostgresDatabase(sessions))
-        self._sessions = sessions
+    def __init__(self, database: PostgresDatabase) -> None:
+        super().__init__(database)
+        self._sessions = database._sessions
         self._then = NOW
 
     async def acquire(self, lease: str, holder: str, ttl_seconds: float, now: datetime) -> int | None:
@@ -83,9 +80,20 @@ class Aged(PostgresState):
 
 @contextlib.asynccontextmanager
 async def open_aged(url: str) -> AsyncIterator[Aged]:
-    async with open_state(url):
-        sessions = Sessions(url)
-        try:
-            yield Aged(sessions)
-        finally:
-            await sessions.close()
+    async with open_in_database(url) as state:
+        assert isinstance(state._database, PostgresDatabase)
+        yield Aged(state._database)
+
+
+async def expire(url: str) -> None:
+    """Let every lease run out."""
+    await execute(url, "UPDATE sidecar.leases SET expires_at = 0")
+
+
+async def until_waiting(url: str) -> None:
+    """Return once some transaction of the database waits for a lock."""
+    waiting = "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted"
+    waiting += " AND a.datname = current_database()"
+    async with asyncio.timeout(10):
+        while not await rows_of(url, waiting):  # noqa: ASYNC110  # PostgreSQL tells nobody that somebody waits
+            await asyncio.sleep(0.01)
