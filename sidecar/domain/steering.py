@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sidecar.domain.breaker import Breaker, BreakerStatus
+from sidecar.domain.decide import Refuse
 from sidecar.domain.run import ACTIVE, Run, RunStatus
 
 EVERYTHING = "*"  # the scope of a freeze that stops all writing
@@ -66,9 +67,16 @@ class Standing:
 
 
 def standing_of(
-    run: Run, *, freezes: Sequence[Freeze], breaker: Breaker, holder: Holder | None, rule_known: bool, now: datetime
+    run: Run,
+    *,
+    freezes: Sequence[Freeze],
+    switch: Refuse | None,
+    breaker: Breaker,
+    holder: Holder | None,
+    rule_known: bool,
+    now: datetime,
 ) -> Standing:
-    """Say why a run is where it is. `breaker` and `holder` are those of its table."""
+    """Say why a run is where it is. `breaker` and `holder` are those of its table, `switch` is the freeze file's."""
     if run.status is RunStatus.FINISHED:
         return Standing(why=Why.FINISHED, detail=f"ended: {run.outcome}", next_action="nothing")
     held = holder is not None and holder.name is not None and holder.expires_at > now
@@ -76,6 +84,8 @@ def standing_of(
     quiet = f"last sign {_ago(run.heartbeat_at, now)} ago"
     if (stopped := _stopped(run, freezes, now)) is not None:
         return stopped
+    if switch is not None:
+        return Standing(why=Why.FROZEN, detail=switch.value, next_action=switch.hint)
     if breaker.status is BreakerStatus.OPEN:
         by_hand = f"look first; then: sidecar unfreeze {breaker.rule}"
         wait = by_hand if breaker.needs_person else "nothing; it half-opens by itself"

@@ -11,6 +11,7 @@ from sidecar.domain.run import Run, RunStatus
 from sidecar.domain.steering import Standing, Why, standing_of
 from sidecar.domain.verification import Verification
 from sidecar.errors import UsageError
+from sidecar.freeze_file import FreezeFile
 from sidecar.ports import StoredRow
 from sidecar.verbs.progress import pace_words, say
 from sidecar.verbs.result import Exit, Result, iso
@@ -90,6 +91,7 @@ async def _standing(app: App, run: Run) -> Standing:
     return standing_of(
         run,
         freezes=await app.state.freezes(),
+        switch=await FreezeFile(app.config.freeze_file).thrown(),
         breaker=await app.state.breaker(run.lease),
         holder=await app.state.holder(run.lease),
         rule_known=any(rule.name == run.rule for rule in app.config.rules),

@@ -6,6 +6,7 @@ from sidecar.domain.run import Outcome, Run, RunStatus
 from sidecar.domain.steering import EVERYTHING, Freeze
 from sidecar.engine.look import blindness_of
 from sidecar.errors import SidecarError, UsageError
+from sidecar.freeze_file import FreezeFile
 from sidecar.verbs.result import Exit, Result
 
 
@@ -103,8 +104,14 @@ async def unfreeze(app: App, rule: str | None, actor: str) -> Result:
 async def freezes(app: App) -> Result:
     """List everything that is frozen, paused or aborted, and by whom."""
     standing = await app.state.freezes()
-    document = {"freezes": [freeze_document(freeze) for freeze in standing]}
-    lines = [freeze_line(freeze) for freeze in standing] or ["nothing is frozen"]
+    switch = await FreezeFile(app.config.freeze_file).thrown()
+    document = {
+        "freezes": [freeze_document(freeze) for freeze in standing],
+        "file": None if switch is None else switch.value,
+    }
+    lines = [freeze_line(freeze) for freeze in standing]
+    lines += [f"{switch.value}; {switch.hint}"] if switch is not None else []
+    lines = lines or ["nothing is frozen"]
     return Result(document=document, lines=lines, code=Exit.CLEAN)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sidecar.domain.breaker import Breaker, BreakerStatus
+from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.run import Outcome, Run, RunStatus
 from sidecar.domain.steering import Freeze, Holder, Why, abort_of, pause_of, standing_of
 from tests.domain.cast import NOW, TABLE
@@ -68,21 +69,30 @@ def test_the_first_reason_speaks(
     detail: str,
     way: str,
 ) -> None:
-    told = standing_of(run, freezes=freezes, breaker=breaker, holder=holder, rule_known=rule_known, now=NOW)
+    told = standing_of(
+        run, freezes=freezes, switch=None, breaker=breaker, holder=holder, rule_known=rule_known, now=NOW
+    )
 
     assert (told.why, detail in told.detail, way in told.next_action) == (why, True, True), told
 
 
 def test_stops_of_others_hold_nothing_up() -> None:
     others = [stop("another_rule"), stop(pause_of("run-2")), stop(abort_of("run-2"))]
-    told = standing_of(RUN, freezes=others, breaker=Breaker(), holder=MINE, rule_known=True, now=NOW)
+    told = standing_of(RUN, freezes=others, switch=None, breaker=Breaker(), holder=MINE, rule_known=True, now=NOW)
 
     assert told.why is Why.MOVING
 
 
+def test_a_freeze_file_is_a_reason_like_any_other() -> None:
+    switch = Refuse(guard=GuardName.FROZEN, value="the file /x froze everything", limit="", hint="remove /x")
+    told = standing_of(IDLE, freezes=[], switch=switch, breaker=OPEN, holder=FREE, rule_known=True, now=NOW)
+
+    assert (told.why, told.detail, told.next_action) == (Why.FROZEN, "the file /x froze everything", "remove /x")
+
+
 def test_a_finished_run_says_how_it_ended_whatever_stands() -> None:
     run = replace(RUN, status=RunStatus.FINISHED, outcome=Outcome.REPAIRED)
-    told = standing_of(run, freezes=STOPS, breaker=OPEN, holder=None, rule_known=False, now=NOW)
+    told = standing_of(run, freezes=STOPS, switch=None, breaker=OPEN, holder=None, rule_known=False, now=NOW)
 
     assert (told.why, told.detail) == (Why.FINISHED, "ended: repaired")
 
@@ -92,6 +102,6 @@ def test_a_finished_run_says_how_it_ended_whatever_stands() -> None:
 )
 def test_ages_are_told_in_a_unit_that_fits(seconds: int, said: str) -> None:
     run = replace(RUN, heartbeat_at=NOW - timedelta(seconds=seconds))
-    told = standing_of(run, freezes=[], breaker=Breaker(), holder=MINE, rule_known=True, now=NOW)
+    told = standing_of(run, freezes=[], switch=None, breaker=Breaker(), holder=MINE, rule_known=True, now=NOW)
 
     assert told.detail == f"host:1 works on it, last sign {said} ago"
