@@ -1,34 +1,18 @@
 """Both paths say the same about the same database."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from sidecar.data.postgres import PostgresData
-from sidecar.data.rest import Rest
 from sidecar.data.supabase import SupabaseData
-from sidecar.demo.standin import make_keys, standin
 from sidecar.domain.finding import classify, evidence_digest
 from sidecar.domain.look import Sighting
 from sidecar.domain.rule import Rule
 from sidecar.ports import Data
-from sidecar.wire import key_headers, open_client
-from tests.direct.cast import CANARY, Book, Project
-
-SECRET = "a secret that is long enough to sign tokens with"
-
-
-@contextlib.asynccontextmanager
-async def over_rest(project: Project) -> AsyncIterator[SupabaseData]:
-    keys = make_keys(SECRET, "demo", now=datetime.now(UTC))
-    async with (
-        standin(project.url, jwt_secret=SECRET, keys=keys) as served,
-        open_client(served.supabase_url, headers=key_headers(keys.service), keep_alive=True) as client,
-    ):
-        yield SupabaseData(Rest(client, timeout_seconds=30), database="demo", canary=CANARY)
+from tests.direct.broken import over_rest
+from tests.direct.cast import Book, Project
 
 
 @pytest.fixture

@@ -27,9 +27,10 @@ select asked.schema, asked.name, c.oid, cast(c.relkind as text), row_security_ac
   )
   select from parts join pg_class k on k.oid = parts.oid where k.relkind = 'f'
 )
-from unnest(cast(%(schemas)s as text[]), cast(%(names)s as text[])) asked (schema, name)
+from unnest(cast(%(schemas)s as text[]), cast(%(names)s as text[])) with ordinality asked (schema, name, place)
 left join pg_namespace n on n.nspname = asked.schema
 left join pg_class c on c.relnamespace = n.oid and c.relname = asked.name
+order by asked.place
 """
 
 _COLUMNS = """

@@ -14,7 +14,7 @@ from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule
 from sidecar.errors import AccessDenied, AnswerMalformed, SidecarError, WriteRejected
 from sidecar.ports import Landed
-from sidecar.sessions import Role, error_of
+from sidecar.sessions import Role, error_of, translated
 
 # The server's own name, in no language, of the place where a row is found to break a policy; a privilege that is
 # missing has the same SQLSTATE, and halving a batch would not help against that.
@@ -43,7 +43,8 @@ async def insert_rows(connection: AsyncConnection, rule: Rule, rows: Sequence[Pl
     Raises: WriteRejected, TransientError, AccessDenied, SchemaMismatch. After each the transaction is over.
     """
     expects, columns = rule.detect.expects, tuple(rule.repair.values)
-    users = await _users(connection, [row.key for row in rows])
+    with translated():  # a transaction of the caller's may take what the driver raises for its own trouble
+        users = await _users(connection, [row.key for row in rows])
     statement = sql.SQL(_INSERT).format(
         table=name_of(expects.table),
         columns=listed(columns),
