@@ -25,10 +25,12 @@ from sidecar.engine.lease import TTL_SECONDS, Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
+from sidecar.engine.reverify import Reverifier
 from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
 from sidecar.engine.survey import Surveyor
 from sidecar.engine.throttle import Throttle
+from sidecar.engine.undo import Undo
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.engine.writing import Writer
@@ -56,6 +58,8 @@ class App:
     repair: Repair
     steering: Steering
     surveyor: Surveyor
+    reverifier: Reverifier
+    undo: Undo
     reporter: Reporter
     stopping: Callable[[], bool]
 
@@ -179,6 +183,26 @@ def _assemble(
             state=state,
             reporter=reporter,
             clock=clock,
+        ),
+        reverifier=Reverifier(
+            looker=looker,
+            verifier=verifier,
+            breakers=breakers,
+            leases=leases,
+            state=state,
+            reporter=reporter,
+            clock=clock,
+        ),
+        undo=Undo(
+            looker=looker,
+            bounds=bounds,
+            switch=switch,
+            leases=leases,
+            direct=path.direct,
+            state=state,
+            reporter=reporter,
+            clock=clock,
+            new_id=new_id,
         ),
         reporter=reporter,
         stopping=stopping,
