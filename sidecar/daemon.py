@@ -187,11 +187,13 @@ def _look(app: App, check: Check, ticker: Ticker) -> Work:
 
 
 def _cycle(app: App, rule: Rule | Survey, ticker: Ticker) -> Work:
-    """Return the work of a rule's tick: one cycle, then as long a rest as its cost and its luck ask for."""
+    """Return the work of a rule's tick: what is due of past runs, one cycle, then a rest as its cost and luck ask for."""
     blind = 0
 
     async def work() -> None:
         nonlocal blind
+        if isinstance(rule, Rule):
+            await app.reverifier.due(rule)
         started = app.clock.monotonic()
         cycle = await (app.surveyor.look(rule) if isinstance(rule, Survey) else app.repair.tick(rule))
         took_seconds = app.clock.monotonic() - started
