@@ -103,14 +103,11 @@ async def require_columns(connection: AsyncConnection, rule: Rule, relations: Ma
 
 
 def _read_by(rule: Rule) -> Sequence[tuple[Table, str]]:
-    """List the columns that a look, its facts and its verification read of the rule's own tables.
-
-    A written column that is gone is not asked for here: the catalogue shows it, and its guard says it better.
-    """
+    """List the columns that a look, its facts and its verification read of the rule's own tables."""
     source, expects, movements = rule.detect.ledger, rule.detect.expects, rule.detect.movements
     wanted: list[tuple[Table, str | None]] = [
         *((source.table, name) for name in (source.key, source.created)),
-        *((expects.table, name) for name in (expects.key, expects.created, rule.balance_column)),
+        *((expects.table, name) for name in (expects.key, expects.created, *rule.repair.values)),
     ]
     if movements is not None:
         named = (movements.key, movements.created, *movements.order, movements.amount, movements.balance)
