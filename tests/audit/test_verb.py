@@ -172,7 +172,7 @@ def test_long_work_says_how_far_it_is_in_place_on_a_terminal_and_in_lines_elsewh
 def daemon(config: Path, rows: list[AuditRow], tmp_path: Path) -> Iterator[Running]:
     del rows
     out, err = tmp_path / "out", tmp_path / "err"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [*command(("run",)), "--config", str(config)], stdout=stdout, stderr=stderr, cwd=tmp_path, env=environment
