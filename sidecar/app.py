@@ -78,6 +78,11 @@ class App:
         return _named(name, {rule.name: rule for rule in self.every_rule}, "rule")
 
     @property
+    def shares_memory(self) -> bool:
+        """Whether other replicas may use the same memory: then a rule ticks on one of them at a time."""
+        return self.config.database_url is not None
+
+    @property
     def every_rule(self) -> tuple[Rule | Survey, ...]:
         """Return the rules of both families: those that repair come first."""
         return (*self.config.rules, *self.config.surveys)

@@ -26,6 +26,7 @@ from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome
 from sidecar.domain.survey import Survey
 from sidecar.engine.audit_watch import AuditWatch
+from sidecar.engine.reaper import REAP_SECONDS, Reaper
 from sidecar.engine.supervisor import Supervisor, Work, describe_fault
 from sidecar.engine.ticker import Tick, Ticker
 from sidecar.errors import StateUnavailable, UsageError
@@ -166,13 +167,28 @@ async def _http(app: App, registry: CollectorRegistry, last: LastLooks) -> Async
 
 def _ticker(app: App, supervisor: Supervisor) -> Ticker:
     ticker = Ticker(supervisor, app.reporter, rng=random.Random())  # noqa: S311  # spreads load, hides nothing
+    reaper = Reaper(state=app.state, clock=app.clock, holder=app.holder)
     for check in app.config.checks:
         ticker.add(
             Tick(kind="check", name=check.name, every_seconds=check.every_seconds, work=_look(app, check, ticker))
         )
     for rule in app.every_rule:
-        ticker.add(Tick(kind="rule", name=rule.name, every_seconds=rule.every_seconds, work=_cycle(app, rule, ticker)))
+        work = _cycle(app, rule, ticker, reaper)
+        ticker.add(Tick(kind="rule", name=rule.name, every_seconds=rule.every_seconds, work=work))
+    if app.shares_memory:
+        ticker.add(Tick(kind="reaper", name="runs", every_seconds=REAP_SECONDS, work=_reap(reaper, ticker)))
     return ticker
+
+
+def _reap(reaper: Reaper, ticker: Ticker) -> Work:
+    """Return the work of taking up what a dead replica left, without waiting for the rule's next tick."""
+
+    async def work() -> None:
+        for rule in await reaper.find_silent():
+            with contextlib.suppress(KeyError):  # of a rule that only another replica has
+                ticker.request_soon("rule", rule)
+    """Return the work of a rule's tick: what is due of past runs, a cycle, then the rest its cost and luck ask for."""
+    return work
 
 
 def _look(app: App, check: Check, ticker: Ticker) -> Work:
@@ -186,12 +202,14 @@ def _look(app: App, check: Check, ticker: Ticker) -> Work:
     return work
 
 
-def _cycle(app: App, rule: Rule | Survey, ticker: Ticker) -> Work:
-    """Return the work of a rule's tick: what is due of past runs, one cycle, then a rest as its cost and luck ask for."""
+def _cycle(app: App, rule: Rule | Survey, ticker: Ticker, reaper: Reaper) -> Work:
+    """Return the work of a rule's tick: what past runs are due, one cycle, then a rest as its cost and luck ask for."""
     blind = 0
 
     async def work() -> None:
         nonlocal blind
+        if app.shares_memory and not await reaper.takes(rule.name, rule.every_seconds):
+            return  # another replica's turn
         if isinstance(rule, Rule):
             await app.reverifier.due(rule)
         started = app.clock.monotonic()

@@ -12,10 +12,8 @@ from sidecar.domain.breaker import Breaker
 from sidecar.domain.check import Check, CheckState, Observation
 from sidecar.domain.credits import Anchor, LedgerRow
 from sidecar.domain.decide import Refuse
-from sidecar.domain.decide import Refuse
 from sidecar.domain.event import Event
 from sidecar.domain.look import Baseline, Catalogue, Facts, Sighting, Unproven
-from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.plan import Plan, PlanRow, PlanStatus
 from sidecar.domain.rule import Amount, Rule, Value
@@ -45,22 +43,6 @@ class Probe(Protocol):
 
     async def __call__(self, check: Check) -> Observation:
         """Look within `check.timeout_seconds`."""
-        ...
-
-
-class FreezeSwitch(Protocol):
-    """A switch outside of Sidecar's memory that stops all writing."""
-
-    async def thrown(self) -> Refuse | None:
-        """Return why nothing may be written: `frozen`, or `freeze_unreadable` while nobody can say; None when off."""
-        ...
-
-
-class Signals(Protocol):
-    """Numbers that say whether the database can bear more work."""
-
-    async def read(self, signal: Signal) -> Reading:
-        """Read one signal now; never raises: what cannot be read is a reading without a value."""
         ...
 
 
@@ -293,6 +275,10 @@ class State(BalanceBook, Afterwards, Protocol):
 
     async def holder(self, lease: str) -> Holder | None:
         """Return who holds a lease, expired or not; None for one that nobody ever took."""
+        ...
+
+    async def silent_rules(self, now: datetime) -> list[str]:
+        """Return the rules of runs that are under way under a lease that ran out, or that nobody holds."""
         ...
 
     async def claim_tick(self, rule: str, every_seconds: float, holder: str, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from sidecar.state.looks import Looks
 from sidecar.state.notes import Notes
 from sidecar.state.plans import Plans
 from sidecar.state.quarantine import Quarantine
+from sidecar.state.reaping import Reaping
 from sidecar.state.rows import Rows
 from sidecar.state.runs import Runs
 from sidecar.state.standing import Standing
@@ -30,6 +31,7 @@ class Memory(
     Notes,
     Plans,
     Quarantine,
+    Reaping,
     Rows,
     Runs,
     Standing,

@@ -69,6 +69,10 @@ class Aged(PostgresState):
         await self._pass_time(now)
         return await super().claim_tick(rule, every_seconds, holder, now)
 
+    async def silent_rules(self, now: datetime) -> list[str]:
+        await self._pass_time(now)
+        return await super().silent_rules(now)
+
     async def _pass_time(self, now: datetime) -> None:
         passed, self._then = round((now - self._then).total_seconds() * 1_000_000), now
         if passed:
