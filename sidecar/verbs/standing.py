@@ -62,14 +62,14 @@ async def _run(app: App, run_id: str) -> Run:
 
 async def _follow(app: App, run_id: str) -> None:
     """Tell what changes until the run ends, or until somebody stops this."""
-    said = ""
+    said: tuple[RunStatus, int, Why] | None = None
     while not app.stopping():
         run = await _run(app, run_id)
-        standing = await _standing(app, run)
-        line = f"run {run.id}: {_progress(pace_of(run))}; {_because(standing)}"
-        if run.status is RunStatus.FINISHED or line != said:
-            say(line)
-            said = line
+        standing, pace = await _standing(app, run), pace_of(run)
+        seen = (run.status, pace.done, standing.why)
+        if seen != said:
+            say(f"run {run.id}: {_progress(pace)}; {_because(standing)}")
+            said = seen
         if run.status is RunStatus.FINISHED:
             return
         await app.clock.sleep(SECONDS_BETWEEN_LOOKS)
