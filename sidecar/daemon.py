@@ -187,7 +187,7 @@ def _reap(reaper: Reaper, ticker: Ticker) -> Work:
         for rule in await reaper.find_silent():
             with contextlib.suppress(KeyError):  # of a rule that only another replica has
                 ticker.request_soon("rule", rule)
-    """Return the work of a rule's tick: what is due of past runs, a cycle, then the rest its cost and luck ask for."""
+
     return work
 
 
