@@ -14,7 +14,7 @@ from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import RowResult
 from sidecar.domain.verification import Verification, VerifyResult
 from sidecar.engine.correct import Corrector, Raced
-from sidecar.engine.evidence import amount_of, proven_since
+from sidecar.engine.evidence import amount_of, origin_of, proven_since
 from sidecar.engine.work import Work
 from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
@@ -124,6 +124,9 @@ class Verifier:
 
     async def _proven(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Amount]:
         """Return what the evidence says now: a user who spends at once moves row and ledger alike."""
+        rows = [row for row in rows if origin_of(work.rule.balance_column, row) is not None]
+        if not rows:  # what no evidence was asked for is not proven anew
+            return {}
         keys = [row.key for row in rows]
         anchors = await self._state.anchors(str(work.rule.detect.expects.table), keys)
         ledger = await self._data.ledger(work.rule, keys)

@@ -7,16 +7,18 @@ from decimal import Decimal
 import pytest
 
 from sidecar.domain.event import CycleFinished, VerifyFailed
-from sidecar.domain.rule import Constant
 from sidecar.domain.run import Outcome, RunStatus
+from sidecar.engine.lease import Lease
+from sidecar.engine.trust import LOST
 from sidecar.engine.verify import Verified
+from sidecar.engine.work import Work
 from sidecar.errors import StateUnavailable, TargetUnreachable, Unreached
-from tests.domain.cast import REPAIR, chain
-from tests.engine.cast import Stage, auto, harm, keys_of
+from tests.domain.cast import PROOF, chain
+from tests.engine.cast import TABLE, Stage, auto, harm, keys_of
 
 
 def at_verification(stage: Stage, *steps: Callable[[], object] | Exception | None) -> None:
-    """Let things happen just before each reading of the verification."""
+    """Let things happen just before each reading of the verification. Of two rows the first is verified before."""
     stage.data.script["read_rows"].extend(steps)
 
 
@@ -25,14 +27,14 @@ async def test_what_was_written_is_read_again_from_the_source(stage: Stage) -> N
     cycle = await stage.repair.tick(auto())
 
     assert cycle.verified == Verified(rows=2, broken={}, drift=0)
-    assert stage.data.made("read_rows") == [("user-0000", "user-0001")]
-    assert stage.data.made("ledger") == [("user-0000", "user-0001")]
+    assert stage.data.made("read_rows") == [("user-0000",), ("user-0000", "user-0001")]
+    assert stage.data.made("ledger") == [("user-0000",), ("user-0000", "user-0001")]
     assert [e.drift for e in stage.reporter.told(CycleFinished)] == [0.0]
 
 
 async def test_a_row_that_is_gone_by_the_time_of_verification_is_an_alarm(stage: Stage) -> None:
     harm(stage.data, *keys_of(2))
-    at_verification(stage, lambda: stage.data.rows.pop("user-0000"))
+    at_verification(stage, None, lambda: stage.data.rows.pop("user-0000"))
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.verified) == (
@@ -46,7 +48,7 @@ async def test_a_row_that_is_gone_by_the_time_of_verification_is_an_alarm(stage:
 
 async def test_a_balance_that_no_evidence_explains_is_an_alarm_with_its_drift(stage: Stage) -> None:
     harm(stage.data, *keys_of(2))
-    at_verification(stage, lambda: stage.data.rows["user-0001"].update(credits_balance=Decimal("1250.50")))
+    at_verification(stage, None, lambda: stage.data.rows["user-0001"].update(credits_balance=Decimal("1250.50")))
     cycle = await stage.repair.tick(auto())
 
     assert cycle.outcome is Outcome.VERIFY_FAILED
@@ -65,7 +67,7 @@ async def test_a_balance_that_is_no_number_counts_as_nothing(stage: Stage, value
 async def test_a_user_who_spends_credits_at_once_is_no_alarm(stage: Stage) -> None:
     harm(stage.data, *keys_of(2))
     stage.clock.advance(60)
-    at_verification(stage, lambda: stage.data.spend("user-0001", 200))
+    at_verification(stage, None, lambda: stage.data.spend("user-0001", 200))
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.verified) == (Outcome.REPAIRED, Verified(rows=2, broken={}, drift=0))
@@ -74,12 +76,12 @@ async def test_a_user_who_spends_credits_at_once_is_no_alarm(stage: Stage) -> No
 
 async def test_a_user_who_spends_between_the_reading_of_row_and_ledger_is_no_alarm(stage: Stage) -> None:
     harm(stage.data, *keys_of(2))
-    at_verification(stage, lambda: stage.data.spend("user-0001", 200))
-    stage.data.script["ledger"].append(lambda: stage.data.spend("user-0001", 300))
+    at_verification(stage, None, lambda: stage.data.spend("user-0001", 200))
+    stage.data.script["ledger"].extend([None, lambda: stage.data.spend("user-0001", 300)])
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.verified) == (Outcome.REPAIRED, Verified(rows=2, broken={}, drift=0))
-    assert stage.data.made("read_rows")[1:] == [("user-0001",)]
+    assert stage.data.made("read_rows")[2:] == [("user-0001",)]
 
 
 async def test_a_spender_with_an_attested_balance_is_followed_from_the_attestation(stage: Stage) -> None:
@@ -119,7 +121,7 @@ async def test_a_value_that_was_altered_on_its_way_in_is_an_alarm_even_where_the
     assert cycle.verified == Verified(rows=1, broken={"value_differs": 1}, drift=0)
 
 
-async def test_a_failed_verification_leaves_the_rule_untrusted_as_it_was(stage: Stage) -> None:
+async def test_a_failed_verification_leaves_the_rule_untrusted(stage: Stage) -> None:
     await stage.state.trust(auto().name, "an older digest", "olga", stage.clock.now())
     harm(stage.data, "alice")
     await stage.repair.tick(auto())
@@ -127,7 +129,7 @@ async def test_a_failed_verification_leaves_the_rule_untrusted_as_it_was(stage: 
     cycle = await stage.apply_newest(auto())
 
     assert cycle.outcome is Outcome.VERIFY_FAILED
-    assert await stage.state.trusted(auto().name) == "an older digest"
+    assert await stage.state.trusted(auto().name) == LOST
 
 
 async def test_a_source_that_cannot_be_read_leaves_the_run_to_be_verified_later(stage: Stage) -> None:
@@ -160,8 +162,11 @@ async def test_where_no_balance_is_written_nothing_is_proven_anew(stage: Stage) 
     harm(stage.data, "alice")
     cycle = await stage.repair.tick(auto())
     assert cycle.plan is not None
-    bare = auto(repair=replace(REPAIR, values={**REPAIR.values, "credits_balance": Constant(value=1200)}))
+    run = await stage.state.run(cycle.run_id or "")
+    assert run is not None
+    bare = replace(cycle.plan.rows[0], origins={"credits_balance": "const"})
+    work = Work(rule=auto(), plan=cycle.plan, run=run, lease=Lease(name=TABLE, epoch=1), proof=PROOF)
     stage.data.calls.clear()
 
-    assert await stage.verifier._proven(bare, ["alice"]) == {}
+    assert await stage.verifier._proven(work, [bare]) == {}
     assert stage.data.calls == []
