@@ -128,13 +128,14 @@ def judge_breaker(breaker: Breaker) -> Refuse | None:
     """Refuse every run while the breaker is open, typed and approved ones as well."""
     if breaker.status is not BreakerStatus.OPEN:
         return None
+    value = f"the breaker opened: {breaker.reason}"
     waits = f"until {breaker.opened_at + COOL_DOWN:%Y-%m-%d %H:%M:%S} UTC" if breaker.opened_at else "cooling down"
     if breaker.needs_person:
         hint = f"find out why its rows fail, then: sidecar unfreeze {breaker.rule}"
         limit = f"at most {FAILED_PROBES_AT_MOST} half-open failures in a row without a person"
-        return Refuse(guard=GuardName.BREAKER_OPEN, value=breaker.reason, limit=limit, hint=hint)
+        return Refuse(guard=GuardName.BREAKER_OPEN, value=value, limit=limit, hint=hint)
     hint = f"open {waits}; find out why meanwhile; the next run then writes one row first"
-    return Refuse(guard=GuardName.BREAKER_OPEN, value=breaker.reason, limit="closed", hint=hint)
+    return Refuse(guard=GuardName.BREAKER_OPEN, value=value, limit="closed", hint=hint)
 
 
 def _open(breaker: Breaker, reason: str, rule: str, now: datetime) -> Breaker:

@@ -218,7 +218,7 @@ class Applier:
 
 
 def _refused(refusal: Refuse) -> Halted:
-    return Halted(why=f"{refusal.guard}: {refusal.value}", refusal=refusal)
+    return Halted(why=refusal.value, refusal=refusal)
 
 
 def _last_written(stored: Sequence[StoredRow], rows_at_most: int) -> list[str]:

@@ -35,7 +35,7 @@ class Throttle:
             if held_seconds >= HOLD_SECONDS_AT_MOST:
                 hint = "the run goes on at the next tick, once its signals allow it"
                 limit = f"a hold of {HOLD_SECONDS_AT_MOST:g} s"
-                return Refuse(guard=GuardName.SIGNALS, value=reason, limit=limit, hint=hint)
+                return Refuse(guard=GuardName.SIGNALS, value=f"held: {reason}", limit=limit, hint=hint)
             if not told:
                 told = True
                 self._reporter.emit(RunHeld(rule=work.rule.name, run_id=work.run.id, reason=reason))

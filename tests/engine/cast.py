@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from sidecar.domain.breaker import Breaker, Tried
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import CycleFinished
 from sidecar.domain.look import Subject
@@ -31,6 +32,9 @@ from tests.domain.cast import CATALOGUE, DETECT, GUARD, a_check, chain, rule_wit
 from tests.fakes import FakeClock, FakeData, FakeProbe, FakeSignals, FakeSwitch, RecordingReporter
 
 TABLE = "public.users"
+BATCH = 100  # rows at most, over REST
+RAMP = (1, 4, 16, 64)  # rows of the first batches while nothing is slow; then BATCH
+RAMPED = sum(RAMP)
 ROOMY = replace(GUARD, max_percent=Decimal(100))
 ONE_LOOK = replace(DETECT, confirmations=1)
 
@@ -164,6 +168,14 @@ class Stage:
 
     async def newest_plan(self) -> StoredPlan:
         return (await self.state.plans())[0]
+
+    async def season(self) -> None:
+        """Let the table look back on twenty good batches, so that one refused row is no alarm."""
+        epoch = await self.state.acquire(TABLE, "history", 10.0, self.clock.now())
+        assert epoch is not None
+        past = Breaker(window=(Tried(rows=BATCH, failed=0),) * 20)
+        await self.state.save_breaker(TABLE, epoch, past, self.clock.now())
+        await self.state.release(TABLE, epoch)
 
     def ended(self) -> list[str]:
         return [str(event.outcome) for event in self.reporter.told(CycleFinished)]

@@ -11,7 +11,7 @@ from sidecar.domain.decide import GuardName
 from sidecar.domain.event import BatchSettled
 from sidecar.domain.rule import Constant, Value
 from sidecar.domain.run import Outcome, RowResult, RunStatus
-from sidecar.engine.apply import BATCH_ROWS, TRIES_PER_INSERT
+from sidecar.engine.writing import TRIES_PER_INSERT
 from sidecar.errors import (
     AccessDenied,
     AnswerMalformed,
@@ -23,7 +23,7 @@ from sidecar.errors import (
     Unreached,
 )
 from tests.domain.cast import REPAIR, chain, ledger_row, subject
-from tests.engine.cast import Stage, approve, auto, harm, keys_of
+from tests.engine.cast import BATCH, RAMP, RAMPED, Stage, approve, auto, harm, keys_of
 from tests.fakes import After
 
 INSERTED = (RowResult.INSERTED, "")
@@ -31,18 +31,18 @@ CUT = TargetUnreachable(Unreached.CUT_OFF, "half an answer")
 
 
 async def test_every_row_lands_in_batches_each_announced_and_settled(stage: Stage) -> None:
-    keys = keys_of(2 * BATCH_ROWS + 1)
+    keys = keys_of(RAMPED + BATCH + 1)
     harm(stage.data, *keys)
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.results) == (Outcome.REPAIRED, {RowResult.INSERTED: len(keys)})
-    assert [len(batch) for batch in stage.data.made("insert")] == [BATCH_ROWS, BATCH_ROWS, 1]
+    assert [len(batch) for batch in stage.data.made("insert")] == [*RAMP, BATCH, 1]
     assert stage.data.inserted == keys
     told = stage.reporter.told(BatchSettled)
-    assert [(e.done, e.total, dict(e.results)) for e in told] == [
-        (100, 201, {RowResult.INSERTED: 100}),
-        (200, 201, {RowResult.INSERTED: 100}),
-        (201, 201, {RowResult.INSERTED: 1}),
+    assert [(e.done, e.total, dict(e.results)) for e in told[-3:]] == [
+        (85, 186, {RowResult.INSERTED: 64}),
+        (185, 186, {RowResult.INSERTED: 100}),
+        (186, 186, {RowResult.INSERTED: 1}),
     ]
     assert all(row["credits_balance"] == 1200 for row in stage.data.rows.values())
 
@@ -51,20 +51,22 @@ async def test_every_row_lands_in_batches_each_announced_and_settled(stage: Stag
 async def test_one_poisoned_row_in_a_hundred_is_isolated_by_halving_and_the_others_land(
     stage: Stage, place: int
 ) -> None:
-    keys = keys_of(100)
+    keys = keys_of(RAMPED + BATCH)
+    await stage.season()
     harm(stage.data, *keys)
-    stage.data.poison[keys[place]] = "23505"
+    stage.data.poison[keys[RAMPED + place]] = "23505"
     cycle = await stage.repair.tick(auto())
     rows = await stage.rows(cycle)
 
     assert cycle.outcome is Outcome.PARTLY_REPAIRED
-    assert rows == {k: (RowResult.CONFLICT, "23505") if k == keys[place] else INSERTED for k in keys}
-    assert len(stage.data.made("insert")) - 1 <= 2 * math.ceil(math.log2(100))
-    assert sorted(stage.data.inserted) == sorted(set(keys) - {keys[place]})
+    assert rows == {k: (RowResult.CONFLICT, "23505") if k == keys[RAMPED + place] else INSERTED for k in keys}
+    assert len(stage.data.made("insert")) - len(RAMP) - 1 <= 2 * math.ceil(math.log2(100))
+    assert sorted(stage.data.inserted) == sorted(set(keys) - {keys[RAMPED + place]})
 
 
 async def test_a_refused_row_is_held_for_a_day_so_that_it_is_not_tried_in_every_cycle(stage: Stage) -> None:
     harm(stage.data, *keys_of(3))
+    await stage.season()
     stage.data.poison["user-0001"] = "23514"
     await stage.repair.tick(auto())
     stage.data.calls.clear()
@@ -95,11 +97,11 @@ async def test_a_refusal_is_classified_by_its_sqlstate(stage: Stage, code: str, 
 async def test_an_answer_that_got_lost_after_the_rows_landed_counts_them_as_inserted_once(stage: Stage) -> None:
     keys = keys_of(3)
     harm(stage.data, *keys)
-    stage.data.script["insert"].append(After(error=CUT))
+    stage.data.script["insert"].extend([None, After(error=CUT)])
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.results) == (Outcome.REPAIRED, {RowResult.INSERTED: 3})
-    assert (stage.data.inserted, len(stage.data.made("insert"))) == (keys, 2)
+    assert (stage.data.inserted, len(stage.data.made("insert"))) == (keys, 3)
     assert stage.clock.slept == [1.0]
 
 
@@ -152,10 +154,10 @@ async def test_a_long_wait_that_was_asked_for_ends_the_try_and_is_handed_on(stag
 async def test_sight_lost_in_the_middle_of_a_run_stops_it_where_it_is_and_it_is_finished_later(
     stage: Stage, method: str, error: SidecarError
 ) -> None:
-    keys = keys_of(BATCH_ROWS + 2)
+    keys = keys_of(1 + 4 + 2)
     harm(stage.data, *keys)
-    # examine reads facts once, the run once for each batch; the second batch meets the fault.
-    spared = {"facts": 2, "insert": 1, "read_rows": 0}[method]
+    # examine reads facts once, the run once for each batch; the third batch meets the fault.
+    spared = {"facts": 3, "insert": 2, "read_rows": 1}[method]
     stage.data.script[method].extend([None] * spared + [error] * TRIES_PER_INSERT)
     if method == "read_rows":
         stage.data.swallowed.add(keys[-1])
@@ -181,6 +183,7 @@ async def test_memory_that_fails_in_the_middle_of_a_run_is_not_taken_for_blindne
 
 async def test_a_row_that_a_trigger_swallowed_is_not_taken_for_inserted(stage: Stage) -> None:
     harm(stage.data, *keys_of(2))
+    await stage.season()
     stage.data.swallowed.add("user-0000")
     cycle = await stage.repair.tick(auto())
 
@@ -268,7 +271,7 @@ async def test_a_ledger_that_users_may_write_since_the_plan_stops_an_automatic_r
 
 
 async def test_a_freeze_between_two_batches_stops_the_run_and_its_lifting_lets_it_go_on(stage: Stage) -> None:
-    keys = keys_of(2 * BATCH_ROWS)
+    keys = keys_of(1 + 4)
     harm(stage.data, *keys)
     stage.data.script["facts"].extend([None, None, lambda: stage.state.freeze("*", "olga", "audit", stage.clock.now())])
     cycle = await stage.repair.tick(auto())
@@ -276,9 +279,9 @@ async def test_a_freeze_between_two_batches_stops_the_run_and_its_lifting_lets_i
     assert cycle.outcome is Outcome.REFUSED
     assert cycle.refusal is not None
     assert (cycle.refusal.guard, cycle.refusal.value) == (GuardName.FROZEN, "olga froze everything: audit")
-    assert stage.data.inserted == keys[:BATCH_ROWS]
+    assert stage.data.inserted == keys[:1]
     still = await stage.repair.tick(auto())
-    assert (still.outcome, still.run_id, len(stage.data.inserted)) == (Outcome.REFUSED, cycle.run_id, BATCH_ROWS)
+    assert (still.outcome, still.run_id, len(stage.data.inserted)) == (Outcome.REFUSED, cycle.run_id, 1)
     assert still.refusal is not None
     assert still.refusal.guard is GuardName.FROZEN
     await stage.state.unfreeze("*", "olga", stage.clock.now())
@@ -288,21 +291,21 @@ async def test_a_freeze_between_two_batches_stops_the_run_and_its_lifting_lets_i
 
 
 async def test_a_drain_between_two_batches_cancels_the_cycle_and_the_next_process_goes_on(stage: Stage) -> None:
-    keys = keys_of(2 * BATCH_ROWS)
+    keys = keys_of(1 + 4 + 3)
     harm(stage.data, *keys)
-    stage.is_stopping = lambda: len(stage.data.inserted) >= BATCH_ROWS
+    stage.is_stopping = lambda: len(stage.data.inserted) >= 5
     cycle = await stage.repair.tick(auto())
 
     assert cycle.outcome is Outcome.CANCELLED
     assert (cycle.results, stage.data.inserted) == (
-        {RowResult.INSERTED: BATCH_ROWS, RowResult.PLANNED: BATCH_ROWS},
-        keys[:BATCH_ROWS],
+        {RowResult.INSERTED: 5, RowResult.PLANNED: 3},
+        keys[:5],
     )
     later = stage.beside("later")
     done = await later.repair.tick(auto())
     assert (done.outcome, done.run_id) == (Outcome.REPAIRED, cycle.run_id)
     assert stage.data.inserted == keys
-    assert [e.done for e in later.reporter.told(BatchSettled)] == [2 * BATCH_ROWS]
+    assert [e.done for e in later.reporter.told(BatchSettled)] == [6, 8]
 
 
 async def test_a_default_that_the_database_put_in_place_of_a_value_fails_the_verification(stage: Stage) -> None:

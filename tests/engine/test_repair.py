@@ -469,6 +469,7 @@ async def test_a_changed_schema_of_the_target_takes_trust_away_too(stage: Stage)
 
 async def test_a_plan_of_which_nothing_landed_earns_no_trust(stage: Stage) -> None:
     await stage.state.trust(RULE.name, "another digest", "olga", stage.clock.now())
+    await stage.season()
     harm(stage.data, "alice")
     await stage.repair.tick(auto())
     stage.data.poison["alice"] = "23505"

@@ -13,10 +13,10 @@ import pytest
 
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import RunStarted
+from sidecar.domain.pace import FIRST_ROWS
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Constant, Mode
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
-from sidecar.engine.apply import BATCH_ROWS
 from sidecar.engine.lease import RENEWALS_PER_TTL, TTL_SECONDS
 from sidecar.errors import LeaseLost, PlanInvalid, TargetUnreachable, Unreached
 from sidecar.ports import Batch, State
@@ -30,15 +30,21 @@ CUT = TargetUnreachable(Unreached.CUT_OFF, "half an answer")
 INSERTED = (RowResult.INSERTED, "")
 
 
+CANARY = "canary"
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing of the process runs after it."""
 
 
 async def killed_after_the_insert(stage: Stage, count: int = 3) -> list[str]:
-    """Let a process die between announcing a batch and settling it, with the rows written."""
+    """Let a process die between announcing its second batch and settling it, with the rows written; return their keys.
+
+    The first batch is one row, the canary; it is settled and verified by then.
+    """
     keys = keys_of(count)
-    harm(stage.data, *keys)
-    stage.data.script["insert"].append(After(error=Killed()))
+    harm(stage.data, CANARY, *keys)
+    stage.data.script["insert"].extend([None, After(error=Killed())])
     with pytest.raises(Killed):
         await stage.repair.tick(auto())
     return keys
@@ -52,17 +58,17 @@ async def only_run(stage: Stage) -> Run:
 async def test_rows_written_by_a_process_that_died_before_settling_them_are_counted_once(stage: Stage) -> None:
     keys = await killed_after_the_insert(stage)
     dead = await only_run(stage)
-    assert [row.in_flight for row in await stage.state.rows(dead.id)] == [True] * 3
+    assert [row.in_flight for row in await stage.state.rows(dead.id)] == [False, True, True, True]
     second = stage.beside("second")
     stage.data.calls.clear()
     cycle = await second.repair.tick(auto())
 
     assert (cycle.outcome, cycle.run_id) == (Outcome.REPAIRED, dead.id)
     assert [name for name, _ in stage.data.calls] == ["sight", "read_rows", "read_rows", "ledger"]
-    assert await second.rows(cycle) == dict.fromkeys(keys, INSERTED)
-    assert stage.data.inserted == keys
+    assert await second.rows(cycle) == dict.fromkeys([CANARY, *keys], INSERTED)
+    assert stage.data.inserted == [CANARY, *keys]
     assert cycle.verified is not None
-    assert cycle.verified.rows == 3
+    assert cycle.verified.rows == 4
     assert [e.resumed for e in second.reporter.told(RunStarted)] == [True]
     assert (await second.repair.tick(auto())).outcome is Outcome.NOTHING_TO_DO
 
@@ -84,6 +90,7 @@ async def test_a_row_in_flight_that_somebody_else_wrote_is_told_from_ours_by_the
     cycle = await stage.beside("second").repair.tick(auto())
 
     assert await stage.rows(cycle) == {
+        CANARY: INSERTED,
         "user-0000": INSERTED,
         "user-0001": (RowResult.RACED, "row_exists"),
         "user-0002": INSERTED,
@@ -116,7 +123,7 @@ async def test_a_row_in_flight_whose_rule_writes_no_mark_is_undetermined_and_cou
 async def test_a_run_whose_plan_no_longer_holds_is_abandoned_with_its_rows_accounted_for(
     stage: Stage, what: str, guard: GuardName
 ) -> None:
-    keys = keys_of(BATCH_ROWS + 2)
+    keys = keys_of(FIRST_ROWS + 2)
     harm(stage.data, *keys)
     stage.data.script["insert"].append(After(error=Killed()))
     with pytest.raises(Killed):
@@ -132,12 +139,12 @@ async def test_a_run_whose_plan_no_longer_holds_is_abandoned_with_its_rows_accou
 
     assert cycle.outcome is Outcome.ABANDONED
     assert cycle.detail.startswith(f"{guard}: ")
-    assert cycle.results == {RowResult.INSERTED: BATCH_ROWS, RowResult.PLANNED: 2}
+    assert cycle.results == {RowResult.INSERTED: FIRST_ROWS, RowResult.PLANNED: 2}
     run = await only_run(stage)
     assert (run.status, run.outcome, run.detail) == (RunStatus.FINISHED, Outcome.ABANDONED, cycle.detail)
     assert await stage.rows(cycle) == {
-        **dict.fromkeys(keys[:BATCH_ROWS], INSERTED),
-        **dict.fromkeys(keys[BATCH_ROWS:], (RowResult.PLANNED, "")),
+        **dict.fromkeys(keys[:FIRST_ROWS], INSERTED),
+        **dict.fromkeys(keys[FIRST_ROWS:], (RowResult.PLANNED, "")),
     }
     assert len(stage.data.made("insert")) == 1
 
@@ -150,13 +157,13 @@ async def test_a_stale_run_whose_rows_cannot_be_read_back_is_left_for_the_next_l
 
     run = await only_run(stage)
     assert (blind.outcome, blind.run_id, run.status) == (Outcome.UNKNOWN, run.id, RunStatus.INTERRUPTED)
-    assert [row.in_flight for row in await stage.state.rows(run.id)] == [True] * 3
+    assert [row.in_flight for row in await stage.state.rows(run.id)] == [False, True, True, True]
     cycle = await stage.beside("third").repair.tick(auto())
-    assert (cycle.outcome, cycle.results) == (Outcome.ABANDONED, {RowResult.INSERTED: 3})
+    assert (cycle.outcome, cycle.results) == (Outcome.ABANDONED, {RowResult.INSERTED: 4})
 
 
 async def test_refused_rows_of_an_abandoned_run_are_held_too(stage: Stage) -> None:
-    harm(stage.data, *keys_of(BATCH_ROWS + 1))
+    harm(stage.data, *keys_of(FIRST_ROWS + 1))
     stage.data.poison["user-0000"] = "23505"
     stage.is_stopping = lambda: bool(stage.data.inserted)
     await stage.repair.tick(auto())
@@ -177,7 +184,7 @@ async def test_a_frozen_rule_resumes_nothing(stage: Stage) -> None:
     assert cycle.refusal is not None
     assert cycle.refusal.guard is GuardName.FROZEN
     assert cycle.run_id == (await only_run(stage)).id
-    assert stage.data.made("read_rows") == []
+    assert stage.data.made("read_rows") == [(CANARY,)], "by the process that died"
 
 
 async def test_a_rule_that_only_observes_by_now_accounts_for_the_run_and_writes_no_more(stage: Stage) -> None:
@@ -209,10 +216,10 @@ async def test_a_blind_look_resumes_nothing(stage: Stage) -> None:
 
 
 async def test_what_others_wrote_meanwhile_counts_against_what_is_left_of_a_run(stage: Stage) -> None:
-    keys = keys_of(BATCH_ROWS + 5)
-    rule = auto(guard=replace(ROOMY, max_rows_per_day=BATCH_ROWS + 7))
+    keys = keys_of(FIRST_ROWS + 5)
+    rule = auto(guard=replace(ROOMY, max_rows_per_day=FIRST_ROWS + 7))
     harm(stage.data, *keys)
-    stage.is_stopping = lambda: len(stage.data.inserted) >= BATCH_ROWS
+    stage.is_stopping = lambda: len(stage.data.inserted) >= FIRST_ROWS
     first = await stage.repair.tick(rule)
     stage.is_stopping = lambda: False
     harm(stage.data, "other-1", "other-2", "other-3")
@@ -224,10 +231,10 @@ async def test_what_others_wrote_meanwhile_counts_against_what_is_left_of_a_run(
 
     assert refused.refusal is not None
     assert (refused.refusal.guard, refused.run_id) == (GuardName.MAX_ROWS_PER_DAY, first.run_id)
-    assert refused.refusal.value == "5 rows on top of 103 in 24 hours"
+    assert refused.refusal.value == "5 rows on top of 4 in 24 hours"
     stage.clock.advance(24 * 3600 - 1)
     assert (await stage.repair.tick(rule)).outcome is Outcome.REFUSED
-    assert len(stage.data.inserted) == BATCH_ROWS + 3
+    assert len(stage.data.inserted) == FIRST_ROWS + 3
 
 
 async def test_rows_in_flight_are_not_counted_twice_when_their_run_is_resumed(stage: Stage) -> None:
@@ -362,7 +369,7 @@ async def test_a_run_without_its_plan_is_abandoned_with_every_row_accounted_for(
     cycle = await forgetful.repair.tick(auto())
 
     assert (cycle.outcome, cycle.detail) == (Outcome.ABANDONED, "its plan is gone")
-    assert await forgetful.rows(cycle) == dict.fromkeys(keys, INSERTED)
+    assert await forgetful.rows(cycle) == dict.fromkeys([CANARY, *keys], INSERTED)
     assert (await only_run(stage)).status is RunStatus.FINISHED
 
 
@@ -423,7 +430,7 @@ async def test_a_process_killed_at_any_use_of_its_memory_is_finished_by_the_next
     tmp_path: Path, first: int
 ) -> None:
     """Killed before or after each use in turn, until a process lives long enough to finish."""
-    keys = keys_of(BATCH_ROWS + 1)
+    keys = keys_of(7)
     place, has_finished = first, False
     while not has_finished:
         clock = FakeClock()

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from sidecar.domain.decide import GuardName
+from sidecar.domain.pace import FIRST_ROWS
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus
 from sidecar.domain.steering import abort_of, pause_of
-from sidecar.engine.apply import BATCH_ROWS
 from sidecar.errors import AccessDenied, LeaseLost, TargetUnreachable, Unreached
 from tests.domain.cast import REPAIR
 from tests.engine.cast import TABLE, Stage, auto, harm, keys_of
-from tests.engine.test_resume import Killed, killed_after_the_insert, only_run
+from tests.engine.test_resume import CANARY, Killed, killed_after_the_insert, only_run
 from tests.fakes import After, FakeClock
 
 PLANNED = (RowResult.PLANNED, "")
 INSERTED = (RowResult.INSERTED, "")
-COUNT = 2 * BATCH_ROWS + 3
+COUNT = FIRST_ROWS + 4 + 3
 
 
 async def halted(stage: Stage, *, wish: str = "pause") -> Run:
@@ -39,7 +39,7 @@ async def halted(stage: Stage, *, wish: str = "pause") -> Run:
 async def test_a_pause_holds_before_the_next_batch_and_says_whose_it_is(stage: Stage) -> None:
     run = await halted(stage)
 
-    assert len(stage.data.inserted) == BATCH_ROWS
+    assert len(stage.data.inserted) == FIRST_ROWS
     assert (run.status, run.detail) == (RunStatus.INTERRUPTED, f"anna paused run {run.id}: numbers look odd")
 
 
@@ -51,7 +51,7 @@ async def test_a_paused_run_is_taken_up_by_nobody_until_it_is_resumed(stage: Sta
         assert (cycle.outcome, cycle.run_id, cycle.refusal.guard) == (Outcome.REFUSED, run.id, GuardName.FROZEN)
         assert "anna paused run" in cycle.refusal.value
         assert f"sidecar resume {run.id}" in cycle.refusal.hint
-    assert len(stage.data.inserted) == BATCH_ROWS
+    assert len(stage.data.inserted) == FIRST_ROWS
 
     assert await stage.steering.resume(run, "ben")
     assert not await stage.steering.resume(run, "ben"), "there is nothing left to lift"
@@ -82,7 +82,7 @@ async def test_an_abort_that_found_the_holder_at_work_is_carried_out_by_the_next
     cycle = await stage.repair.tick(auto())
 
     assert (cycle.outcome, cycle.run_id, cycle.detail) == (Outcome.CANCELLED, run.id, "aborted by anna")
-    assert len(stage.data.inserted) == BATCH_ROWS
+    assert len(stage.data.inserted) == FIRST_ROWS
     assert (await only_run(stage)).status is RunStatus.FINISHED
     assert await stage.state.freezes() == [], "a wish about a run that is over is lifted with it"
 
@@ -93,7 +93,7 @@ async def test_what_an_aborted_run_did_not_write_is_free_for_the_next_plan(stage
 
     assert (ended.status, ended.outcome) == (RunStatus.FINISHED, Outcome.CANCELLED)
     assert ended.detail == "aborted by anna: wrong plan"
-    assert ended.results == {RowResult.INSERTED: BATCH_ROWS, RowResult.PLANNED: COUNT - BATCH_ROWS}
+    assert ended.results == {RowResult.INSERTED: FIRST_ROWS, RowResult.PLANNED: COUNT - FIRST_ROWS}
     cycle = await stage.repair.tick(auto())
     assert (cycle.outcome, cycle.run_id != run.id) == (Outcome.REPAIRED, True)
     assert stage.data.inserted == keys_of(COUNT)
@@ -106,7 +106,7 @@ async def test_rows_in_flight_of_an_aborted_run_are_read_back(stage: Stage) -> N
     ended = await second.steering.abort(await only_run(stage), auto(), "anna", "", unread=False)
 
     rows = {r.key: (r.settled.result, r.settled.reason) for r in await stage.state.rows(ended.id)}
-    assert rows == {keys[0]: PLANNED, keys[1]: INSERTED, keys[2]: INSERTED}
+    assert rows == {CANARY: INSERTED, keys[0]: PLANNED, keys[1]: INSERTED, keys[2]: INSERTED}
     assert not [r for r in await stage.state.rows(ended.id) if r.in_flight]
 
 
@@ -120,8 +120,8 @@ async def test_rows_that_nobody_can_read_back_are_undetermined_and_count_against
     rule = None if case == "rule gone" else auto()
     ended = await second.steering.abort(await only_run(stage), rule, "anna", "", unread=case == "unread")
 
-    assert (ended.outcome, ended.results) == (Outcome.CANCELLED, {RowResult.UNDETERMINED: 3})
-    assert await stage.state.rows_since(TABLE, ended.started_at) == 3
+    assert (ended.outcome, ended.results) == (Outcome.CANCELLED, {RowResult.INSERTED: 1, RowResult.UNDETERMINED: 3})
+    assert await stage.state.rows_since(TABLE, ended.started_at) == 4
 
 
 async def test_an_abort_that_cannot_read_back_changes_nothing_and_stays_wished(stage: Stage) -> None:
@@ -131,11 +131,11 @@ async def test_an_abort_that_cannot_read_back_changes_nothing_and_stays_wished(s
     stage.data.script["read_rows"].append(TargetUnreachable(Unreached.TIMED_OUT, "no answer"))
     with pytest.raises(TargetUnreachable):
         await second.steering.abort(run, auto(), "anna", "", unread=False)
-    assert [row.in_flight for row in await stage.state.rows(run.id)] == [True] * 3
+    assert [row.in_flight for row in await stage.state.rows(run.id)] == [False, True, True, True]
     assert [freeze.scope for freeze in await stage.state.freezes()] == [abort_of(run.id)]
 
     cycle = await second.repair.tick(auto())
-    assert (cycle.outcome, cycle.results) == (Outcome.CANCELLED, {RowResult.INSERTED: 3})
+    assert (cycle.outcome, cycle.results) == (Outcome.CANCELLED, {RowResult.INSERTED: 4})
 
 
 async def test_a_tick_that_cannot_read_back_an_aborted_run_is_blind_and_tries_again(stage: Stage) -> None:
@@ -172,7 +172,7 @@ async def test_a_zombie_begins_no_other_batch_of_a_run_that_was_aborted(stage: S
     with pytest.raises(LeaseLost):
         await stage.repair.tick(auto())
 
-    assert len(stage.data.inserted) == BATCH_ROWS, "the one that was under way"
+    assert len(stage.data.inserted) == FIRST_ROWS, "the one that was under way"
     run = await only_run(stage)
     assert (run.outcome, run.results) == (Outcome.CANCELLED, {RowResult.PLANNED: COUNT})
 
@@ -187,12 +187,13 @@ async def test_a_wish_to_abort_a_run_that_ended_meanwhile_leaves_nothing_behind(
 
 
 async def test_rows_that_the_database_refused_stay_held_when_the_run_is_aborted(stage: Stage) -> None:
-    harm(stage.data, *keys_of(BATCH_ROWS + 1))
+    harm(stage.data, *keys_of(FIRST_ROWS + 2))
+    await stage.season()
     stage.data.poison["user-0000"] = "23505"
     stage.data.script["sight"].append(None)
 
     async def die() -> None:
-        if len(stage.data.inserted) >= BATCH_ROWS - 1:
+        if len(stage.data.inserted) >= FIRST_ROWS:
             raise Killed
 
     stage.data.script["insert"].extend([die] * 40)
