@@ -94,10 +94,10 @@ async def expire(url: str) -> None:
     await execute(url, "UPDATE sidecar.leases SET expires_at = 0")
 
 
-async def until_waiting(url: str) -> None:
-    """Return once some transaction of the database waits for a lock."""
+async def until_waiting(url: str, *, transactions: int = 1) -> None:
+    """Return once so many transactions of the database wait for a lock."""
     waiting = "SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted"
     waiting += " AND a.datname = current_database()"
     async with asyncio.timeout(10):
-        while not await rows_of(url, waiting):  # noqa: ASYNC110  # PostgreSQL tells nobody that somebody waits
+        while len(await rows_of(url, waiting)) < transactions:  # noqa: ASYNC110  # PostgreSQL tells nobody that somebody waits
             await asyncio.sleep(0.01)

@@ -207,6 +207,19 @@ async def test_of_two_looks_closed_at_once_one_confirms_its_candidates_alone(two
         assert sorted(await two[0].confirmations(RULE)) in [sorted(keys) for keys in sets]
 
 
+async def test_a_look_that_is_being_opened_is_cut_off_with_the_baseline(two: Two, admin_url: str) -> None:
+    """A lock on the audit keeps the opening from its end, when its number is taken and nobody else sees it yet."""
+    async with await psycopg.AsyncConnection.connect(admin_url) as other:
+        await other.execute("SELECT pg_advisory_xact_lock(hashtextextended('sidecar:audit', 0))")
+        opening = asyncio.create_task(two[0].open_look(RULE, NOW))
+        await until_waiting(admin_url)
+        dropping = asyncio.create_task(two[1].drop_baseline(RULE, "olga", NOW))
+        await until_waiting(admin_url, transactions=2)
+    look_id = await opening
+    await dropping
+    assert await rows_of(admin_url, "SELECT look_id FROM sidecar.cutoffs") == [{"look_id": look_id}]
+
+
 async def test_of_many_replicas_that_tick_at_once_one_looks(two: Two) -> None:
     for turn in range(5):
         claims = [two[n % 2].claim_tick(f"{RULE}-{turn}", 300, f"replica-{n}", NOW) for n in range(8)]

@@ -216,3 +216,12 @@ async def test_making_roles_again_leaves_the_memory_as_it_is(postgres_server: Po
     again = await make_roles(postgres_server, memory_url.rsplit("/", 1)[1])
     async with open_state(again) as state:
         assert await state.frozen(RULE) is not None
+
+
+async def test_the_books_order_is_that_of_bytes_whatever_the_databases_language(admin_url: str) -> None:
+    """This server knows no language, so the column is asked what it would do on one that does."""
+    query = (
+        "SELECT l.collname FROM pg_attribute a JOIN pg_collation l ON l.oid = a.attcollation "
+        "WHERE a.attrelid = 'sidecar.snapshots'::regclass AND a.attname = 'key'"
+    )
+    assert await rows_of(admin_url, query) == [{"collname": "C"}]
