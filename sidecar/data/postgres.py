@@ -13,19 +13,21 @@ from sidecar.data.direct.reading import read_expected, read_facts, read_ledger
 from sidecar.data.direct.relations import Ground, ground_of, relations_of, tables_of
 from sidecar.data.direct.sighting import (
     count_all,
+    explain_missing,
     find_missing,
     note_balances,
     read_catalogue,
     relations_proven,
 )
-from sidecar.data.direct.writing import insert_rows
+from sidecar.data.direct.statements import missing_of
+from sidecar.data.direct.writing import insert_of, insert_rows
 from sidecar.domain.credits import LedgerRow
 from sidecar.domain.finding import horizon
 from sidecar.domain.look import Catalogue, Facts, ProofFailure, ReadProof, Sighting, Unproven
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule, Value
 from sidecar.errors import AccessDenied, AnswerMalformed, TransientError, WriteRejected
-from sidecar.ports import BalanceBook, Landed, Transaction
+from sidecar.ports import BalanceBook, Description, Landed, Transaction
 from sidecar.sessions import READ_SECONDS, Role, Sessions
 
 STANDBY = "this is a standby, which may lag behind: give database.url the primary's address"
@@ -82,6 +84,13 @@ class PostgresData:
         """Read the expected rows that exist among `keys`, with every column that the rule writes."""
         async with self._reading() as connection:
             return await read_expected(connection, rule, keys)
+
+    async def describe(self, rule: Rule) -> Description:
+        """Return the detection, its plan, and the insert; the plan is made for this moment's horizon."""
+        async with self._transaction() as (connection, ground):
+            explain = await explain_missing(connection, rule, horizon(ground.now, rule.detect.min_age_seconds))
+        statements = (missing_of(rule), insert_of(rule))
+        return Description(sql=tuple(one.as_string().strip() for one in statements), explain=explain)
 
     async def insert(self, rule: Rule, rows: Sequence[PlanRow], transaction: Transaction | None) -> Landed:
         """Insert a batch in one statement, in the caller's transaction or in one of its own."""

@@ -83,7 +83,7 @@ def _stale(app: App, stored: StoredPlan, rule: Rule | None, target: Target) -> S
         (rule is None, f"rule {made.rule} is not configured"),
         (rule is not None and rule.digest != made.rule_digest, "the rule changed since"),
         (asked and catalogue.fingerprint != made.schema_fingerprint, "the schema changed since"),
-        (asked and catalogue.visible and catalogue.database != made.database, "this is another database"),
+        (asked and catalogue.database not in ("", made.database), "this is another database"),
     )
     return [why for is_so, why in reasons if is_so]
 

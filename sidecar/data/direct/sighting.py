@@ -103,6 +103,13 @@ async def find_missing(connection: AsyncConnection, rule: Rule, until: datetime)
     return found
 
 
+async def explain_missing(connection: AsyncConnection, rule: Rule, until: datetime) -> str:
+    """Return what PostgreSQL would do for the detection, as text for people; nothing is carried out."""
+    await rows_of(connection, sql.SQL(_PLANNER), {})
+    explained = await rows_of(connection, sql.SQL("explain ") + missing_of(rule), {"until": until})
+    return "\n".join(str(line) for (line,) in explained)
+
+
 async def count_all(connection: AsyncConnection, rule: Rule) -> Counts:
     """Count evidence, expected rows and users, in the very state of the database that was looked at."""
     seen: dict[Table, int] = {}

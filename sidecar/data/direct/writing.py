@@ -42,18 +42,9 @@ async def insert_rows(connection: AsyncConnection, rule: Rule, rows: Sequence[Pl
     The conflict target is named, so that only an existing key is passed over: any other conflict is an error.
     Raises: WriteRejected, TransientError, AccessDenied, SchemaMismatch. After each the transaction is over.
     """
-    expects, columns = rule.detect.expects, tuple(rule.repair.values)
     with translated():  # a transaction of the caller's may take what the driver raises for its own trouble
         users = await _users(connection, [row.key for row in rows])
-    statement = sql.SQL(_INSERT).format(
-        table=name_of(expects.table),
-        columns=listed(columns),
-        given=listed(columns, "r"),
-        key=listed([expects.key]),
-        returned_key=column_of("t", expects.key),
-        returned=listed(columns, "t"),
-        digest=digest_of("t"),
-    )
+    statement = insert_of(rule)
     given = sent_json([dict(row.values) for row in rows if row.key in users])
     try:
         landed = await rows_of(connection, statement, {"rows": given})
@@ -61,6 +52,20 @@ async def insert_rows(connection: AsyncConnection, rule: Rule, rows: Sequence[Pl
         raise refusal_of_insert(error) from error
     return Landed(
         rows={key: exact_json(text) for key, text, _ in landed}, digests={key: digest for key, _, digest in landed}
+    )
+
+
+def insert_of(rule: Rule) -> sql.Composed:
+    """Return the insert: (key, row as JSON, digest) of each row that came to be. Bind: rows, as JSON."""
+    expects, columns = rule.detect.expects, tuple(rule.repair.values)
+    return sql.SQL(_INSERT).format(
+        table=name_of(expects.table),
+        columns=listed(columns),
+        given=listed(columns, "r"),
+        key=listed([expects.key]),
+        returned_key=column_of("t", expects.key),
+        returned=listed(columns, "t"),
+        digest=digest_of("t"),
     )
 
 
