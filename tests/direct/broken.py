@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+import pytest
+
 from sidecar.data.rest import Rest
 from sidecar.data.supabase import SupabaseData
 from sidecar.demo.faults import Fault, FaultyGateway
 from sidecar.demo.standin import make_keys, standin
 from sidecar.domain.look import ProofFailure
+from sidecar.errors import TransientError
 from sidecar.ports import Data
 from sidecar.sessions import READ_SECONDS
 from sidecar.wire import key_headers, open_client
-from tests.direct.cast import CANARY, LOGIN, Project
+from tests.direct.cast import CANARY, INCIDENT, LOGIN, Project, shipped_rule
 from tests.direct.standby import primary_and_standby
 
 SECRET = "a secret that is long enough to sign tokens with"
@@ -87,6 +90,8 @@ async def _lagging(_: Project, __: Project) -> AsyncIterator[World]:
             "insert into public.users (id, email) select id, id::text from auth.users on conflict do nothing"
         )
         async with pair.standby.data() as data:
+            with pytest.raises(TransientError, match="standby"):  # nor is a read by key believed
+                await data.read_rows(shipped_rule(), [INCIDENT])
             yield World(data, pair.primary)
 
 
