@@ -11,6 +11,5 @@ def remarks(config: Config) -> list[str]:
     barred = [rule.name for rule in config.rules if isinstance(rule.detect.ledger, AuthSource)]
     barred += [survey.name for survey in config.surveys if survey.needs_database]
     return [
-        f"{name}: without database.url it cannot be proven; looks end as unknown, needs_database"
-        for name in barred
+        f"{name}: without database.url it cannot be proven; looks end as unknown, needs_database" for name in barred
     ]

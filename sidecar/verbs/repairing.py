@@ -9,6 +9,9 @@ from sidecar.app import App
 from sidecar.domain.plan import Plan, PlanStatus, from_text, to_text
 from sidecar.domain.rule import Amount
 from sidecar.domain.run import Outcome
+from sidecar.domain.survey import Survey
+from sidecar.engine.cycle import refused
+from sidecar.engine.planning import observes
 from sidecar.errors import AccessDenied, PlanInvalid, UsageError
 from sidecar.ports import StoredPlan
 from sidecar.verbs.result import Exit, Result, code_of_repair, cycle_document, cycle_lines
@@ -18,6 +21,8 @@ MAGNITUDE_AT_MOST = 18  # powers of ten of a person's number; PostgreSQL's bigin
 
 async def plan(app: App, rule: str, actor: str, out: Path | None) -> Result:
     """Make a plan that waits for a person; with `out`, also as a file only its owner may read."""
+    if (told := only_reports(app, rule)) is not None:
+        return told
     cycle = await app.repair.plan(app.rule(rule), actor)
     lines = cycle_lines(cycle)
     if out is not None and cycle.outcome is Outcome.PLANNED and cycle.plan is not None:
@@ -25,6 +30,15 @@ async def plan(app: App, rule: str, actor: str, out: Path | None) -> Result:
         lines.append(f"  written to {out}")
     code = code_of_repair(cycle)
     return Result(document={"rules": [cycle_document(cycle)]}, lines=lines, code=code)
+
+
+def only_reports(app: App, name: str) -> Result | None:
+    """Refuse to repair by a rule that only reports; None for another one."""
+    rule = app.any_rule(name)
+    if not isinstance(rule, Survey):
+        return None
+    cycle = refused(rule, observes())
+    return Result(document={"rules": [cycle_document(cycle)]}, lines=cycle_lines(cycle), code=code_of_repair(cycle))
 
 
 def write_plan(path: Path, made: Plan) -> None:
@@ -88,12 +102,16 @@ async def apply(app: App, name: str, actor: str) -> Result:
 
 async def backfill(app: App, name: str, actor: str) -> Result:
     """Look, plan, apply, verify: typing it is the approval."""
+    if (told := only_reports(app, name)) is not None:
+        return told
     cycle = await app.repair.backfill(app.rule(name), actor)
     return Result(document={"rules": [cycle_document(cycle)]}, lines=cycle_lines(cycle), code=code_of_repair(cycle))
 
 
 async def rehearse(app: App, name: str) -> Result:
     """Say what backfill would do, and write nothing anywhere but in Sidecar's memory of looks."""
+    if (told := only_reports(app, name)) is not None:
+        return told
     cycle = await app.repair.rehearse(app.rule(name))
     lines = cycle_lines(cycle)
     if cycle.plan is not None:

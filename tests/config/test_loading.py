@@ -34,7 +34,9 @@ def test_the_shipped_configuration_needs_only_environment_variables() -> None:
     assert config.state_url == "sqlite:///./var/sidecar.db"
     assert (config.server.host, config.server.port, config.drain_seconds) == ("127.0.0.1", 9877, 20.0)
     assert config.telemetry.otlp is None
-    assert [rule.name for rule in config.rules] == ["credits_without_profile"]
+    assert [rule.name for rule in config.rules] == ["auth_user_without_profile", "credits_without_profile"]
+    reporting = ["balance_differs_from_ledger", "profile_without_auth_user", "stuck_generations"]
+    assert [survey.name for survey in config.surveys] == reporting
     service_key, health = config.checks[:2]
     assert (service_key.name, service_key.kind, service_key.severity) == (
         "service-key",

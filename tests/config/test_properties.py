@@ -1,6 +1,7 @@
 """Whatever the text, the loader answers with a configuration or with problems and their places, and with no secret."""
 
 import json
+import random
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.config.load import load_text
 from sidecar.config.settings import Config
 from sidecar.domain.rule import Rule
+from sidecar.domain.survey import Survey
 from sidecar.errors import ConfigError, Problem
 from tests.config.kinds import ENVIRON, KINDS, MINIMAL
 
@@ -21,13 +23,15 @@ ROOT = Path(__file__).parent.parent.parent
 RULE = (ROOT / "rules" / "credits_without_profile.yaml").read_text()
 SHIPPED = (ROOT / "sidecar.yaml").read_text()
 NAME = "credits_without_profile.yaml"
+SHIPPED_RULES = {path.name: path.read_text() for path in sorted((ROOT / "rules").glob("*.yaml"))}
+TRIED = 300  # mutated rule files, drawn from those of every shipped rule
 
 Place: TypeAlias = tuple[int, ...]
 
 
-def answer(text: str, rule: str = RULE) -> Config | tuple[Problem, ...]:
+def answer(text: str, rule: str = RULE, name: str = NAME) -> Config | tuple[Problem, ...]:
     try:
-        return load_text(text, {NAME: rule}, KINDS, ENVIRON)
+        return load_text(text, {name: rule}, KINDS, ENVIRON)
     except ConfigError as error:
         return error.problems
 
@@ -94,7 +98,7 @@ def test_a_secret_from_the_environment_never_shows_in_a_problem(secret: str, whe
     assert "neverSHOWthis" not in str(caught.value)
 
 
-# What follows mutates the shipped rule as data and writes it as JSON, which is YAML: one value to a line.
+# What follows mutates a shipped rule as data and writes it as JSON, which is YAML: one value to a line.
 
 
 class Pairs(list[tuple[str, object]]):
@@ -112,8 +116,8 @@ def written(value: object, depth: int = 1) -> str:
     return "{\n" + ",\n".join(inside) + "}" if inside else "{}"
 
 
-def base() -> Pairs:
-    found = as_pairs(yaml.safe_load(RULE))
+def base(rule: str = RULE) -> Pairs:
+    found = as_pairs(yaml.safe_load(rule))
     assert isinstance(found, Pairs)
     return found
 
@@ -137,7 +141,10 @@ FREE_COLUMNS = {("repair", "values", name) for name in ("email", "full_name", "m
 CONSTANT = ("repair", "values", "metadata", "const")
 OPTIONAL = {
     ("detect", "evidence", "created"),
+    ("detect", "evidence", "without"),
+    ("detect", "evidence", "without", "created"),
     ("detect", "expects", "created"),
+    ("detect", "rows", "created"),
     ("repair", "values", "full_name", "on_missing"),
     ("repair", "values", "credits_balance", "on_missing"),
     ("repair", "values", "metadata", "plan"),
@@ -151,11 +158,11 @@ BAD_SCALARS: Sequence[object] = (0, -1, "", True, "${X}", [], Pairs(), "no such 
 BAD_LISTS: Sequence[object] = (0, "word", Pairs(), None, [7], ["a", "a"], ["no such thing!"])
 
 
-def mutated() -> Iterator[tuple[str, str]]:
-    """Yield every way to break the shipped rule in one place, as (what was done, text)."""
-    for place, keys in places(base()):
+def mutated(rule: str = RULE) -> Iterator[tuple[str, str]]:
+    """Yield every way to break a shipped rule in one place, as (what was done, text)."""
+    for place, keys in places(base(rule)):
         index = place[-1]
-        key, value = parent(base(), place)[index]
+        key, value = parent(base(rule), place)[index]
         variants: list[tuple[str, list[tuple[str, object]]]] = [("give twice", [(key, value), (key, value)])]
         if keys not in FREE_COLUMNS and keys[:4] != CONSTANT:
             variants.append(("rename", [(f"{key}x", value)]))
@@ -165,7 +172,7 @@ def mutated() -> Iterator[tuple[str, str]]:
             bad = () if isinstance(value, Pairs) else BAD_LISTS if isinstance(value, list) else BAD_SCALARS
             variants += [(f"write {item!r}", [(key, item)]) for item in bad if not stays_good(keys, item)]
         for what, instead in variants:
-            tree = deepcopy(base())
+            tree = deepcopy(base(rule))
             parent(tree, place)[index : index + 1] = instead
             yield f"{what}: {'.'.join(keys)}", written(tree)
 
@@ -175,21 +182,22 @@ def stays_good(keys: tuple[str, ...], item: object) -> bool:
     return (
         (keys[-1] in {"summary", "owner", "runbook"} and item == "no such thing!")
         or (keys[-1] == "max_percent" and item == 1.5)
-        or (keys == ("detect", "subject", "auth") and item is True)
+        or (keys[-1] == "auth" and item is True)
+        or (keys == ("detect", "state", "values") and item == ["no such thing!"])
     )
 
 
-def alike() -> Iterator[tuple[str, str]]:
-    """Yield the shipped rule, said otherwise."""
-    yield "as it is", RULE
-    yield "with a byte order mark", f"\ufeff{RULE}"
-    yield "with other line ends", RULE.replace("\n", "\r\n")
-    yield "as JSON", written(base())
-    yield "as block YAML", yaml.safe_dump(yaml.safe_load(RULE), sort_keys=True, default_flow_style=False)
-    yield "on one line", yaml.safe_dump(yaml.safe_load(RULE), default_flow_style=True, width=10_000)
-    yield "between markers", f"---\n{RULE}...\n"
-    for place, keys in places(base()):
-        tree = deepcopy(base())
+def alike(rule: str = RULE) -> Iterator[tuple[str, str]]:
+    """Yield a shipped rule, said otherwise."""
+    yield "as it is", rule
+    yield "with a byte order mark", f"\ufeff{rule}"
+    yield "with other line ends", rule.replace("\n", "\r\n")
+    yield "as JSON", written(base(rule))
+    yield "as block YAML", yaml.safe_dump(yaml.safe_load(rule), sort_keys=True, default_flow_style=False)
+    yield "on one line", yaml.safe_dump(yaml.safe_load(rule), default_flow_style=True, width=10_000)
+    yield "between markers", f"---\n{rule}...\n"
+    for place, keys in places(base(rule)):
+        tree = deepcopy(base(rule))
         siblings = parent(tree, place)
         siblings.append(siblings.pop(place[-1]))
         yield f"with {'.'.join(keys)} last", written(tree)
@@ -205,11 +213,32 @@ def test_every_mutated_rule_is_rejected_with_its_path_and_line() -> None:
     assert count >= 300
 
 
-def test_the_same_rule_said_otherwise_stays_the_same_rule() -> None:
-    def loaded(text: str) -> Rule:
-        found = answer(MINIMAL, text)
-        assert isinstance(found, Config), found
-        return found.rules[0]
+def only(found: Config | tuple[Problem, ...]) -> Rule | Survey:
+    assert isinstance(found, Config), found
+    read: list[Rule | Survey] = [*found.rules, *found.surveys]
+    assert len(read) == 1
+    return read[0]
 
+
+def test_the_same_rule_said_otherwise_stays_the_same_rule() -> None:
     for what, text in alike():
-        assert loaded(text) == loaded(RULE), what
+        assert only(answer(MINIMAL, text)) == only(answer(MINIMAL, RULE)), what
+
+
+def test_mutated_files_of_every_shipped_rule_are_rejected_or_equal_in_meaning() -> None:
+    bent_files = [
+        (name, what, text, equal)
+        for name, rule in SHIPPED_RULES.items()
+        for equal, made in ((False, mutated(rule)), (True, alike(rule)))
+        for what, text in made
+    ]
+    drawn = random.Random(7).sample(bent_files, TRIED)  # of one rule, the tests above try all
+    for name, what, text, equal in drawn:
+        found = answer(MINIMAL, text, name)
+        if equal:
+            assert only(found) == only(answer(MINIMAL, SHIPPED_RULES[name], name)), (name, what)
+        else:
+            assert not isinstance(found, Config), (name, what)
+            assert all(p.file == name and p.line and p.column and p.path for p in found), (name, what, found)
+    assert {name for name, *_ in drawn} == set(SHIPPED_RULES)
+    print(f"mutated rule files: {len(drawn)} rejected or equal in meaning")

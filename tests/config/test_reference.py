@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 import pydantic
 import pytest
@@ -12,6 +14,7 @@ from sidecar.checks.kinds import KINDS
 from sidecar.config.json_schema import json_schema
 from sidecar.config.load import load
 from sidecar.config.rule_schema import RuleSection
+from sidecar.config.rule_survey import REPORTS
 from sidecar.config.schema import CheckSection, NotificationSection, SidecarSection, TokenSection
 from sidecar.config.settings import Notice, Scope
 from tests.config.kinds import ENVIRON
@@ -27,17 +30,26 @@ def documented(page: str) -> set[str]:
 
 def leaves(model: type[pydantic.BaseModel], above: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-            yield from leaves(kind, f"{above}{name}.")
-        else:
+        shapes = shapes_of(field.annotation)
+        for shape in shapes:
+            yield from leaves(shape, f"{above}{name}.")
+        if not shapes:
             yield f"{above}{name}"
+
+
+def shapes_of(kind: object) -> list[type[pydantic.BaseModel]]:
+    """Return the models of a mapping that must be there: one, or each of a union."""
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    bare = [get_args(part)[0] if get_origin(part) is Annotated else part for part in parts]
+    models = [part for part in bare if isinstance(part, type) and issubclass(part, pydantic.BaseModel)]
+    return models if len(models) == len(parts) else []
 
 
 def test_the_shipped_configuration_fits_the_real_check_kinds() -> None:
     config = load(ROOT / "sidecar.yaml", MODELS, ENVIRON)
     assert {check.kind for check in config.checks} == {"http", "service_key"}
-    assert [rule.guard.require_checks for rule in config.rules] == [("service-key",)] * len(config.rules)
+    assert {rule.guard.require_checks for rule in config.rules} == {("service-key",)}
+    assert {survey.require_checks for survey in config.surveys} == {("service-key",)}
 
 
 def test_the_reference_of_sidecar_yaml_names_every_key_and_no_other() -> None:
@@ -51,7 +63,8 @@ def test_the_reference_names_every_scope_and_event(word: str) -> None:
 
 
 def test_the_reference_of_rules_names_every_key_and_no_other() -> None:
-    assert documented("rules.md") == set(leaves(RuleSection))
+    sections = [RuleSection, *REPORTS.values()]
+    assert documented("rules.md") == {leaf for section in sections for leaf in leaves(section)}
 
 
 def test_the_json_schema_has_a_shape_for_each_kind_and_every_reference_in_it_resolves() -> None:

@@ -14,6 +14,7 @@ from sidecar.domain.look import ProofFailure
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Origin
 from sidecar.domain.run import Outcome, RowResult, RunStatus
+from sidecar.domain.survey import SurveyClass
 from sidecar.telemetry import catalogue, lines
 from sidecar.telemetry.metrics import INVARIANTS
 from tests.docs.cli_page import verbs
@@ -41,6 +42,7 @@ def _in_glossary() -> Iterator[Group]:
         ("mode", "Modes", Mode),
         ("origin of a balance", "Origins of a balance", Origin),
         ("finding class", "Classes of findings", FindingClass),
+        ("survey class", "Classes of surveys", SurveyClass),
         ("proof failure", "Proof failures", ProofFailure),
         ("guard", "Guards", GuardName),
         ("plan status", "Statuses of a plan", PlanStatus),

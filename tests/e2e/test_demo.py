@@ -16,8 +16,7 @@ def _once(sidecar: Sidecar, *words: str) -> Ended:
 
 
 def _rule(document: Any) -> Any:  # noqa: ANN401  # JSON
-    [rule] = document["rules"]
-    return rule
+    return next(rule for rule in document["rules"] if rule["rule"] == "credits_without_profile")
 
 
 def _check(document: Any, name: str) -> Any:  # noqa: ANN401  # JSON
