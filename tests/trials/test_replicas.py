@@ -63,9 +63,11 @@ async def _race(world: World, replicas: int, cap: int, chance: random.Random) ->
 async def _work(app: App, rule: Rule, wait_seconds: float) -> None:
     """Tick until there is nothing to do, or a cap says no."""
     await asyncio.sleep(wait_seconds)
-    for _ in range(50):
+    seen: list[Outcome] = []
+    while len(seen) < 50:
         cycle = await app.repair.tick(rule)
+        seen.append(cycle.outcome)
         capped = cycle.refusal is not None and cycle.refusal.guard is GuardName.MAX_ROWS_PER_DAY
         if cycle.outcome is Outcome.NOTHING_TO_DO or capped:
             return
-    pytest.fail(f"never came to an end: {cycle}")
+    pytest.fail(f"never came to an end: {seen}")
