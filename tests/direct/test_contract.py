@@ -9,7 +9,7 @@ from sidecar.data.postgres import PostgresData
 from sidecar.data.supabase import SupabaseData
 from sidecar.domain.finding import classify, evidence_digest
 from sidecar.domain.look import Sighting
-from sidecar.domain.rule import Rule
+from sidecar.domain.rule import FromBalance, Origin, Rule
 from sidecar.ports import Data
 from tests.direct.broken import over_rest
 from tests.direct.cast import Book, Project
@@ -95,3 +95,9 @@ async def test_balances_are_noted_alike_and_only_where_a_snapshot_may_restore_th
     known = Book(sorted(direct.noted.items()))
     await sighted(paths[1], rule, known)
     assert known.noted == {}
+    unneeded = Book()
+    money = {rule.balance_column: FromBalance(order=(Origin.ATTESTED, Origin.LEDGER))}
+    await sighted(
+        paths[1], replace(rule, repair=replace(rule.repair, values={**rule.repair.values, **money})), unneeded
+    )
+    assert unneeded.noted == {}

@@ -77,10 +77,12 @@ async def test_keys_may_be_of_any_type_that_spells_them_in_one_way(project: Proj
             f"create table in_{kind}.ledger as"
             f" select {spelled}::{kind} user_id, gen_random_uuid() id, 5 amount, 5 balance_after, {instant}"
         )
+        await project.sql(f"create view in_{kind}.ledger_keys as select user_id from in_{kind}.ledger")
         await project.sql(
-            f"create table in_{kind}.users as select user_id as id, null::text email, null::text full_name,"
-            f" 5 credits_balance, '{{}}'::jsonb metadata, created_at from in_{kind}.ledger limit 20"
+            f"create table in_{kind}.users (id {kind}, email text, full_name text, credits_balance integer,"
+            " metadata jsonb, created_at timestamptz)"
         )
+        await project.sql(f"insert into in_{kind}.users (id) table in_{kind}.ledger_keys limit 20")
         await project.sql(f"grant select on all tables in schema in_{kind} to sidecar_detector")
         of_kind = replace(
             rule,
