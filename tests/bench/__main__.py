@@ -7,10 +7,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
+from tests.bench.direct import backfill_100k, detect_1m, detect_10m
 from tests.bench.rest_detect import rest_detect_1m
 from tests.bench.result import Measured
 
-BENCHES: dict[str, Callable[[float], Awaitable[list[Measured]]]] = {"rest_detect_1m": rest_detect_1m}
+BENCHES: dict[str, Callable[[float], Awaitable[list[Measured]]]] = {
+    "rest_detect_1m": rest_detect_1m,
+    "detect_1m": detect_1m,
+    "backfill_100k": backfill_100k,
+    "detect_10m": detect_10m,
+}
 
 
 async def _run(names: list[str], scale: float) -> list[Measured]:

@@ -34,13 +34,13 @@ class Process:
 async def rest_detect_1m(scale: float) -> list[Measured]:
     """Time and memory of `sidecar detect` as its own process, and of psql with the anti-join."""
     users, orphans = max(100, round(USERS * scale)), max(1, round(ORPHANS * scale))
-    _say(f"seeding {users} users with {orphans} orphans")
+    say(f"seeding {users} users with {orphans} orphans")
     spec = StackSpec(users=users, orphans=orphans, seed=7, faults=(), data_dir=None)
     async with stack(spec) as served:
         with tempfile.TemporaryDirectory(prefix="sidecar-bench-") as folder:
             ours = await _detect(served, Path(folder), orphans)
-        peer = await asyncio.to_thread(_finish, [str(served.psql), served.database_url, "-At", "-c", QUESTION], {})
-    _say(
+        peer = await asyncio.to_thread(finish, [str(served.psql), served.database_url, "-At", "-c", QUESTION], {})
+    say(
         f"sidecar: {ours.seconds:.1f} s, {ours.peak_mb:.0f} MB; psql: {peer.seconds:.2f} s, found {peer.output.strip()}"
     )
     return [
@@ -80,7 +80,7 @@ async def _detect(served: Stack, folder: Path, orphans: int) -> Process:
         "SIDECAR_CANARY_NONCE": served.canary_nonce,
     }
     command = [sys.executable, "-m", "sidecar", "detect", "--json", "--config", str(folder / "sidecar.yaml")]
-    done = await asyncio.to_thread(_finish, command, environment)
+    done = await asyncio.to_thread(finish, command, environment)
     if done.code != 1:
         message = f"detect ended with {done.code} instead of 1 (violations): {done.output[-2000:]}"
         raise RuntimeError(message)
@@ -96,7 +96,7 @@ sys.exit(code)
 """
 
 
-def _finish(command: list[str], environment: dict[str, str]) -> Process:
+def finish(command: list[str], environment: dict[str, str]) -> Process:
     """Run a process to its end, with its own peak memory."""
     started = time.monotonic()
     done = subprocess.run(
@@ -104,8 +104,9 @@ def _finish(command: list[str], environment: dict[str, str]) -> Process:
     )
     seconds = time.monotonic() - started
     peak_kb = int(done.stderr.splitlines()[-1])
-    return Process(code=done.returncode, seconds=seconds, peak_mb=peak_kb / 1024, output=done.stdout)
+    output = done.stdout if done.returncode == 0 else done.stdout + done.stderr
+    return Process(code=done.returncode, seconds=seconds, peak_mb=peak_kb / 1024, output=output)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     sys.stderr.write(f"bench: {line}\n")
