@@ -316,8 +316,10 @@ class State(BalanceBook, Afterwards, Protocol):
         """Accept whatever the next look sees: a person said that the change was meant."""
         ...
 
-    async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
-        """Return each key's latest attestation and latest proven snapshot."""
+    async def anchors(
+        self, table: str, keys: Sequence[str], before: datetime | None = None
+    ) -> Mapping[str, tuple[Anchor, ...]]:
+        """Return each key's latest attestation and latest proven snapshot, or those of before an instant."""
         ...
 
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:

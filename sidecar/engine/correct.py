@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.afterwards import Correction, Direct
-from sidecar.domain.credits import Balance, LedgerRow, prove_balance
 from sidecar.domain.plan import PlanRow
-from sidecar.domain.rule import Amount, Origin
-from sidecar.engine.evidence import amount_of, origin_of
+from sidecar.domain.rule import Amount
+from sidecar.engine.evidence import Proven, amount_of, prove_now
 from sidecar.engine.work import Work
 from sidecar.errors import WriteRejected
 from sidecar.ports import Clock, Data, State
@@ -56,8 +55,8 @@ class Corrector:
         """
         if not raced or not work.proof.catalogue.visible or work.proof.catalogue.ledger_writers:
             return []  # a ledger that its users may write is no evidence that nobody reads first
-        ledger = await self._data.ledger(work.rule, [row.planned.key for row in raced])
-        due = [row for row in raced if _may(work, row, ledger.get(row.planned.key, ()), began_at)]
+        proven = await prove_now(self._state, self._data, work, [row.planned for row in raced])
+        due = [row for row in raced if _may(row, proven.get(row.planned.key), began_at)]
         run, lease = work.run, work.lease
         try:
             async with self._state.correction(run.id, lease.name, lease.epoch, self._clock.now()) as correction:
@@ -79,15 +78,12 @@ class Corrector:
         return after is not None
 
 
-def _may(work: Work, row: Raced, ledger: Sequence[LedgerRow], began_at: datetime) -> bool:
-    """Say whether the ledger alone, in one unbroken chain, still proves what two readings did.
+def _may(row: Raced, proven: Proven | None, began_at: datetime) -> bool:
+    """Say whether the evidence, in one unbroken chain, still proves what two readings did.
 
     A movement that is younger than this verification may be of an application that writes ledger and profile one after
     the other: its own UPDATE is still to come.
     """
-    if origin_of(work.rule.balance_column, row.planned) is not Origin.LEDGER:
+    if proven is None or proven.amount != row.proven:
         return False
-    if any(found.created_at is None or found.created_at > began_at for found in ledger):
-        return False
-    proven = prove_balance((Origin.LEDGER,), (), ledger, margin=work.rule.detect.min_age)
-    return isinstance(proven, Balance) and proven.amount == row.proven
+    return all(found.created_at is not None and found.created_at <= began_at for found in proven.ledger)

@@ -7,14 +7,13 @@ from datetime import datetime
 
 from sidecar.afterwards import Direct
 from sidecar.domain.comparing import same
-from sidecar.domain.credits import Balance
 from sidecar.domain.event import VerifyFailed
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Amount, Rule, Value
 from sidecar.domain.run import RowResult
 from sidecar.domain.verification import Verification, VerifyResult
 from sidecar.engine.correct import Corrector, Raced
-from sidecar.engine.evidence import amount_of, origin_of, proven_since
+from sidecar.engine.evidence import amount_of, prove_now
 from sidecar.engine.work import Work
 from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
@@ -69,18 +68,23 @@ class Verifier:
         every = await self._state.rows(work.run.id)
         written = [r for r in every if r.settled.result is RowResult.INSERTED and (keys is None or r.key in keys)]
         began_at = self._clock.now()
-        corrector = self._corrector if keys is None and written else None
-        is_settled = corrector is not None and await corrector.horizon_passed(work.run.id)
+        corrector = self._corrector if written else None
+        whole = keys is None
+        is_settled = whole and corrector is not None and await corrector.horizon_passed(work.run.id)
         wrong = await self._compare(work, written)
         if wrong:  # row and ledger are two reads, and a user may spend between them: those are read once more
             wrong = await self._compare(work, [row for row in written if row.key in wrong])
         corrected: Collection[str] = ()
-        if wrong and corrector is not None and is_settled:
+        if (
+            wrong
+            and corrector is not None
+            and (is_settled or (not whole and await corrector.horizon_passed(work.run.id)))
+        ):
             corrected = await corrector.correct(work, _raced(work, written, wrong), began_at)
         if corrected:
             wrong = await self._compare(work, [row for row in written if row.key in wrong])
         broken = Counter(found.invariant for found in wrong.values())
-        if self._direct is not None and keys is None:
+        if self._direct is not None and whole:
             broken.update(await self._direct.unplanned(work.rule, [row.key for row in every], work.plan.id))
         self._tell(work, broken)
         drift: Amount = sum(found.off for found in wrong.values())
@@ -124,14 +128,8 @@ class Verifier:
 
     async def _proven(self, work: Work, rows: Sequence[PlanRow]) -> Mapping[str, Amount]:
         """Return what the evidence says now: a user who spends at once moves row and ledger alike."""
-        rows = [row for row in rows if origin_of(work.rule.balance_column, row) is not None]
-        if not rows:  # what no evidence was asked for is not proven anew
-            return {}
-        keys = [row.key for row in rows]
-        anchors = await self._state.anchors(str(work.rule.detect.expects.table), keys)
-        ledger = await self._data.ledger(work.rule, keys)
-        judged = {row.key: proven_since(work, row, anchors.get(row.key, ()), ledger.get(row.key, ())) for row in rows}
-        return {key: balance.amount for key, balance in judged.items() if isinstance(balance, Balance)}
+        proven = await prove_now(self._state, self._data, work, rows)
+        return {key: found.amount for key, found in proven.items()}
 
 
 def _raced(work: Work, written: Sequence[StoredRow], wrong: Mapping[str, Wrong]) -> list[Raced]:

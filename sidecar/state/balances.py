@@ -81,16 +81,21 @@ class Balances(Store):
             rows = [{**common, "key": key, "amount": amount} for key, amount in dict(seen).items()]
             await bulk.add(connection, snapshots.insert(), rows)
 
-    async def anchors(self, table: str, keys: Sequence[str]) -> Mapping[str, tuple[Anchor, ...]]:
+    async def anchors(
+        self, table: str, keys: Sequence[str], before: datetime | None = None
+    ) -> Mapping[str, tuple[Anchor, ...]]:
         """Return each key's latest attestation and latest proven snapshot; keys without either are left out.
 
         A snapshot is written when a balance changes, and stands until the last proven look that saw the row with it:
         its anchor bears that look's instant. Looks before the row was missed by any rule's look count.
+        With `before` nothing counts that was said or noted later; until when a look saw the row is not asked then.
         """
         found: dict[str, dict[Origin, Anchor]] = {}
         vouched = sa.select(attestations).where(attestations.c.target == table)
         vouched = vouched.order_by(attestations.c.at, attestations.c.id)
         seen = _proven.add_columns(looks.c.rule).where(snapshots.c.target == table)
+        if before is not None:
+            vouched, seen = vouched.where(attestations.c.at < before), seen.where(snapshots.c.at < before)
         async with self._database.reading() as connection:
             for some in slices(keys):
                 # Ascending by time, so that the last of each key stays.
@@ -98,7 +103,8 @@ class Balances(Store):
                     anchor = Anchor(origin=Origin.ATTESTED, balance=row.amount, at=row.at)
                     found.setdefault(row.key, {})[Origin.ATTESTED] = anchor
                 last = {row.key: row for row in await connection.execute(seen.where(snapshots.c.key.in_(some)))}
-                stood = await _stood(connection, {key: row.rule for key, row in last.items()})
+                noted_by = {key: row.rule for key, row in last.items()}
+                stood = dict.fromkeys(last) if before is not None else await _stood(connection, noted_by)
                 for key, row in last.items():
                     anchor = Anchor(origin=Origin.SNAPSHOT, balance=row.amount, at=max(row.at, stood[key] or row.at))
                     found.setdefault(key, {})[Origin.SNAPSHOT] = anchor
