@@ -121,7 +121,9 @@ def test_completing_neither_makes_a_memory_nor_fails_without_a_configuration(pro
         for name, value in project.environment.items():
             environment.setenv(name, value)
         assert completing.runs(given(project.config), "") == []
-        assert not project.state.parent.exists(), "a key press creates nothing"
+        project.state.parent.mkdir()
+        assert completing.runs(given(project.config), "") == []
+        assert not project.state.exists(), "a key press creates nothing"
     assert completing.rules(given(project.folder / "nope.yaml"), "") == []
 
 
