@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sidecar.data.canary import Canary, miss_canary
 from sidecar.data.premises import NEEDS_DATABASE, instant, require_zone
-from sidecar.data.rest import Rest, Row, quoted
+from sidecar.data.rest import Rest, Row, quoted, refusal_of
+from sidecar.data.shapes import catalogue_of
 from sidecar.domain.look import Catalogue, Counts, ProofFailure, ReadProof, Unproven
 from sidecar.domain.rule import Table, Value
 from sidecar.domain.survey import SAMPLES_AT_MOST, OrphanRow, StaleRow, Survey, SurveyClass, Surveyed, TableParent
@@ -43,7 +44,7 @@ class RestSurveys:
     """Implements `sidecar.ports.Surveys` with the service key alone."""
 
     def __init__(self, rest: Rest, *, database: str, canary: Canary | None) -> None:
-        """Read through `rest`; `database` names the project and holds no secret."""
+        """Read through `rest`; `database` names the project where the fixture cannot; it holds no secret."""
         self._rest = rest
         self._database = database
         self._canary = canary
@@ -66,10 +67,20 @@ class RestSurveys:
         if (blind := await miss_canary(self._rest, self._canary)) is not None:
             return blind
         counts, found = seen
-        proof = ReadProof(
-            horizon_at=until, database=self._database, counts=counts, catalogue=Catalogue(visible=False), read_at=now
-        )
+        catalogue = await self._catalogue(detect.table)
+        database = catalogue.database or self._database
+        proof = ReadProof(horizon_at=until, database=database, counts=counts, catalogue=catalogue, read_at=now)
         return _surveyed(proof, found, SurveyClass.STALE if isinstance(detect, StaleRow) else SurveyClass.ORPHAN)
+
+    async def _catalogue(self, table: Table) -> Catalogue:
+        """Ask the fixture's function, which knows one database from another whatever address leads to it."""
+        asked = {"target": str(table), "ledger": str(table)}
+        answer = await self._rest.call("POST", "/rest/v1/rpc/sidecar_catalogue", document=asked)
+        if answer.status == 404:
+            return Catalogue(visible=False)
+        if answer.status != 200:
+            raise refusal_of(answer)
+        return catalogue_of(answer.json())
 
     async def _now(self, table: Table, column: str) -> datetime:
         _, answer = await self._rest.rows(table, {"select": column, "limit": "1"})

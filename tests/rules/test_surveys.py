@@ -243,3 +243,14 @@ async def test_keys_of_two_types_are_refused_over_rest(shop: Shop) -> None:
     await order(shop)
     with pytest.raises(SchemaMismatch, match="key_type_unsupported"):
         await shop.rest.survey(ORPHANS)
+
+
+async def test_both_paths_know_one_database_by_the_same_name(shop: Shop) -> None:
+    await shop.admit(STALE)
+    direct, rest = await seen(shop.direct, STALE), await seen(shop.rest, STALE)
+    assert direct.proof.database == rest.proof.database != "demo"
+
+
+async def test_without_the_fixture_the_project_names_the_database(shop: Shop) -> None:
+    await shop.sql("drop function public.sidecar_catalogue(regclass, regclass)")
+    assert (await seen(shop.rest, STALE)).proof.database == "demo"
