@@ -28,8 +28,9 @@ def after(pace: Pace, took_seconds: float, *, troubled: bool) -> Pace:
         return replace(pace, rows=max(FIRST_ROWS, pace.rows // 2))
     if took_seconds > AIM_SECONDS:
         return pace
-    fitting = int(pace.rows * AIM_SECONDS / took_seconds) if took_seconds > 0 else pace.rows_at_most
-    return replace(pace, rows=min(pace.rows * GROWTH, fitting, pace.rows_at_most))
+    grown = min(pace.rows * GROWTH, pace.rows_at_most)
+    fitting = pace.rows * AIM_SECONDS / took_seconds if took_seconds > 0 else grown
+    return replace(pace, rows=int(min(grown, fitting)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,7 +169,7 @@ class Runner:
             digest = trust_digest(work.rule, work.proof.catalogue)
             await self._state.trust(work.rule.name, digest, work.run.actor, self._clock.now())
         await self._move(work, RunStatus.FINISHED, outcome=outcome)
-        return await self._told(work, outcome, seen, verified, f"{opened.guard}: {opened.value}" if opened else "")
+        return await self._told(work, outcome, seen, verified, opened.value if opened else "")
 
     async def _halt(self, work: Work, seen: Seen | None, halted: Halted) -> Cycle:
         await self._move(work, RunStatus.INTERRUPTED, detail=halted.why)
