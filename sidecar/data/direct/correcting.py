@@ -75,5 +75,6 @@ class Correcting:
             if (marker := rule.plan_marker) is not None:
                 marked = sql.SQL(_MARKED).format(**names, column=column_of("t", marker[0]))
                 bearing = await rows_of(connection, marked, {"name": marker[1], "plan": plan_id})
-                counts["row_extra"] = sum(key not in set(keys) for (key,) in bearing)
+                planned = set(keys)
+                counts["row_extra"] = sum(key not in planned for (key,) in bearing)
         return {invariant: count for invariant, count in counts.items() if count}
