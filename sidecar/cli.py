@@ -96,32 +96,40 @@ async def plan(
 @verb(cli, "show plan.json")
 async def show(app: App, _who: str, plan: PlanName) -> Result:
     """Show what a plan would do."""
-    from sidecar.verbs.showing import show as tell
+    from sidecar.verbs import showing, undoing
 
-    return await tell(app, plan)
+    if undoing.is_undo(plan):
+        return await undoing.show(app, plan)
+    return await showing.show(app, plan)
 
 
 @verb(cli, "approve 20260101T120000-1a2b3c4d --as anna", scope=Scope.APPROVE)
 async def approve(app: App, who: str, plan: PlanName) -> Result:
     """Approve a waiting plan. Its author's token cannot."""
-    from sidecar.verbs import repairing
+    from sidecar.verbs import repairing, undoing
 
+    if undoing.is_undo(plan):
+        return await undoing.judge(app, plan, who, PlanStatus.APPROVED)
     return await repairing.judge(app, plan, who, PlanStatus.APPROVED)
 
 
 @verb(cli, "reject 20260101T120000-1a2b3c4d", scope=Scope.APPROVE)
 async def reject(app: App, who: str, plan: PlanName) -> Result:
     """Reject a waiting plan."""
-    from sidecar.verbs import repairing
+    from sidecar.verbs import repairing, undoing
 
+    if undoing.is_undo(plan):
+        return await undoing.judge(app, plan, who, PlanStatus.REJECTED)
     return await repairing.judge(app, plan, who, PlanStatus.REJECTED)
 
 
 @verb(cli, "apply 20260101T120000-1a2b3c4d", scope=Scope.OPERATE)
 async def apply(app: App, who: str, plan: PlanName) -> Result:
     """Apply an approved plan under every guard of this moment, and verify it from the source."""
-    from sidecar.verbs import repairing
+    from sidecar.verbs import repairing, undoing
 
+    if undoing.is_undo(plan):
+        return await undoing.apply(app, plan, who)
     return await repairing.apply(app, plan, who)
 
 
@@ -168,6 +176,19 @@ async def abort(
     from sidecar.verbs import steering
 
     return await steering.abort(app, run, reason, who, unread=unread)
+
+
+@verb(cli, "undo 20260101T120000-1a2b3c4d --dry-run", scope=lambda g: None if g["dry_run"] else Scope.OPERATE)
+async def undo(
+    app: App,
+    who: str,
+    run: RunName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go and what would stay.")] = False,
+) -> Result:
+    """Take back what a run inserted, as far as nobody changed it or built on it. Needs database.url."""
+    from sidecar.verbs import undoing
+
+    return await undoing.undo(app, run, who, dry_run=dry_run)
 
 
 @verb(cli, 'attest 22cb3917-57f6-49c6-ac96-ec266570081b --credits 1200 --reason "invoice 4711"', scope=Scope.PLAN)

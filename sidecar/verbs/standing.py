@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sidecar.app import App
+from sidecar.domain.causes import cause_of
 from sidecar.domain.pacing import CapsLeft, Pace, caps_left, pace_of
 from sidecar.domain.run import Run, RunStatus
 from sidecar.domain.steering import Standing, Why, standing_of
@@ -127,6 +128,11 @@ def _run_line(run: Run) -> str:
     return f"{run.id}  {run.rule}  {ended}  {counted}  {run.detail}".rstrip()
 
 
+def _count_line(count: int, result: str, reason: str) -> str:
+    cause = cause_of(reason)
+    return f"  {count:>7}  {result}  {reason}".rstrip() + (f"  ({cause})" if cause else "")
+
+
 def _lines(told: Told) -> list[str]:
     run, caps = told.run, told.caps
     lines = [
@@ -143,7 +149,7 @@ def _lines(told: Told) -> list[str]:
         lines.append(f"  caps left {caps.run} rows in this run, {share}, {caps.day} in 24 hours")
     lines += [f"  verified  {_verified(verification)}" for verification in told.verifications]
     counts = Counter((str(row.settled.result), row.settled.reason) for row in told.rows)
-    lines += [f"  {count:>7}  {result}  {reason}".rstrip() for (result, reason), count in sorted(counts.items())]
+    lines += [_count_line(count, result, reason) for (result, reason), count in sorted(counts.items())]
     lines += [_row_line(row) for row in told.rows[:ROWS_SHOWN]]
     if (more := len(told.rows) - ROWS_SHOWN) > 0:
         lines.append(f"  … and {more} more; all of them: sidecar runs {run.id} --json")
