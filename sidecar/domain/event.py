@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TypeAlias
 
 from sidecar.domain.breaker import BreakerStatus
-from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import Check, CheckState, Flip, Observation, Verdict
 from sidecar.domain.decide import Refuse
 from sidecar.domain.look import Counts, ProofFailure
@@ -194,41 +193,6 @@ class DamageRecurred:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRead:
-    """Whether the breaker of a rule's table is open or half-open, as read in this cycle."""
-
-    rule: str
-    open: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerMoved:
-    """A run of the rule moved the breaker of its table. `reason` is why it opened last."""
-
-    rule: str
-    before: BreakerStatus
-    after: BreakerStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHeld:
-    """A run waits before its next batch; `reason` is the first one."""
-
-    rule: str
-    run_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DamageRecurred:
-    """A look found `users` whom the rule restored again and again: it leaves them alone now."""
-
-    rule: str
-    users: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TickPostponed:
     """A rule rests longer than its interval. `cause`: asked (Retry-After), cost (its looks are dear) or blind."""
 
@@ -284,10 +248,6 @@ Event: TypeAlias = (
     | UndoFinished
     | CycleFinished
     | FreezeRead
-    | BreakerRead
-    | BreakerMoved
-    | RunHeld
-    | DamageRecurred
     | BreakerRead
     | BreakerMoved
     | RunHeld

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sidecar.domain.decide import GuardName, Refuse, judge_amount, judge_plan
 from sidecar.domain.event import RunStarted
@@ -13,6 +13,7 @@ from sidecar.domain.plan import Plan
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, outcome_of
 from sidecar.domain.steering import abort_of, pause_of
+from sidecar.domain.verification import AT_ONCE
 from sidecar.engine.apply import Applier
 from sidecar.engine.bounds import Bounds
 from sidecar.engine.breaker import Breakers
@@ -141,7 +142,8 @@ class Runner:
             await self._move(work, RunStatus.INTERRUPTED, detail="could not read back its rows")
             return blind(work.rule, why_blind, run_id=work.run.id)
         await self._hold_back(work)
-        await self._move(work, RunStatus.FINISHED, outcome=Outcome.ABANDONED, detail=f"{why.guard}: {why.value}")
+        detail, verify_at = f"{why.guard}: {why.value}", await self._again(work)
+        await self._move(work, RunStatus.FINISHED, outcome=Outcome.ABANDONED, detail=detail, verify_at=verify_at)
         return await self._told(work, Outcome.ABANDONED, None, None, f"{why.guard}: {why.value}")
 
     async def _carry_on(self, work: Work, seen: Seen | None) -> Cycle:
@@ -168,7 +170,8 @@ class Runner:
         if verified.holds and verified.rows:
             digest = trust_digest(work.rule, work.proof.catalogue)
             await self._state.trust(work.rule.name, digest, work.run.actor, self._clock.now())
-        await self._move(work, RunStatus.FINISHED, outcome=outcome)
+        await self._verifier.note(work, AT_ONCE, self._clock.now(), verified)
+        await self._move(work, RunStatus.FINISHED, outcome=outcome, verify_at=await self._again(work))
         return await self._told(work, outcome, seen, verified, opened.value if opened else "")
 
     async def _halt(self, work: Work, seen: Seen | None, halted: Halted) -> Cycle:
@@ -180,12 +183,28 @@ class Runner:
             return cycle
         return replace(cycle, outcome=Outcome.REFUSED, refusal=halted.refusal)
 
-    async def _move(self, work: Work, after: RunStatus, *, outcome: Outcome | None = None, detail: str = "") -> None:
+    async def _move(
+        self,
+        work: Work,
+        after: RunStatus,
+        *,
+        outcome: Outcome | None = None,
+        detail: str = "",
+        verify_at: Sequence[datetime] = (),
+    ) -> None:
         """Move the run from where we hold it. Raises: LeaseLost when somebody else has moved it."""
         before = work.run.status if work.run.status is not RunStatus.INTERRUPTED else RunStatus.APPLYING
         now = self._clock.now()
-        if not await self._state.move_run(work.run.id, before, after, now, outcome=outcome, detail=detail):
+        if not await self._state.move_run(
+            work.run.id, before, after, now, outcome=outcome, detail=detail, verify_at=verify_at
+        ):
             raise LeaseLost(f"run {work.run.id} is not {before} any more")
+
+    async def _again(self, work: Work) -> list[datetime]:
+        """Return when what the run wrote is to be verified again; never, where it wrote nothing."""
+        wrote = (await self._results(work)).get(RowResult.INSERTED, 0)
+        now = self._clock.now()
+        return [now + timedelta(seconds=after) for after in work.rule.verify_again_after_seconds if wrote]
 
     async def _leave_word(self, work: Work) -> None:
         """Mark the run as interrupted, unless the lease is lost: then it is another's to mark."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from sidecar.afterwards import Direct
 from sidecar.domain.breaker import Breaker, Tried
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import CycleFinished
@@ -21,9 +22,11 @@ from sidecar.engine.lease import Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
+from sidecar.engine.reverify import Reverifier
 from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
 from sidecar.engine.throttle import Throttle
+from sidecar.engine.undo import Undo
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.engine.writing import Writer
@@ -75,6 +78,7 @@ class Stage:
     probe: Probe = field(default_factory=FakeProbe)
     switch: FreezeSwitch = field(default_factory=FakeSwitch)
     signals: Signals = field(default_factory=FakeSignals)
+    direct: Direct | None = None
     is_stopping: Callable[[], bool] = lambda: False
     reporter: RecordingReporter = field(default_factory=RecordingReporter)
 
@@ -93,7 +97,9 @@ class Stage:
             reporter=self.reporter,
             clock=self.clock,
         )
-        self.verifier = Verifier(data=self.data, state=self.state, reporter=self.reporter)
+        self.verifier = Verifier(
+            data=self.data, state=self.state, reporter=self.reporter, clock=self.clock, direct=self.direct
+        )
         self.breakers = Breakers(state=self.state, reporter=self.reporter, clock=self.clock)
         bounds = Bounds(
             state=self.state, switch=self.switch, breakers=self.breakers, reporter=self.reporter, clock=self.clock
@@ -135,6 +141,27 @@ class Stage:
             planner=Planner(bounds=bounds, state=self.state, reporter=self.reporter, clock=self.clock),
             runner=self.runner,
             leases=self.leases,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+            new_id=new_id,
+        )
+
+        self.reverifier = Reverifier(
+            looker=self.looker,
+            verifier=self.verifier,
+            breakers=self.breakers,
+            leases=self.leases,
+            state=self.state,
+            reporter=self.reporter,
+            clock=self.clock,
+        )
+        self.undo = Undo(
+            looker=self.looker,
+            bounds=bounds,
+            switch=self.switch,
+            leases=self.leases,
+            direct=self.direct,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
