@@ -4,20 +4,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import JSON, Check, CheckState, Flip, Observation, Severity, Verdict, fold
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
+    BreakerMoved,
+    BreakerRead,
     CapMeasured,
     CheckObserved,
     CycleFinished,
+    DamageRecurred,
     Event,
     FaultCaught,
     FreezeRead,
     LifecycleChanged,
     LookFinished,
     PlanMade,
+    RunHeld,
     RunStarted,
     TickMissed,
     TickPostponed,
@@ -208,6 +213,10 @@ def one_of_each() -> tuple[Event, ...]:
         VerifyFailed(rule=RULE, run_id="r1", invariant="row_missing", rows=1),
         ended(Outcome.REFUSED, run_id=None, refusal=a_refusal()),
         FreezeRead(rule=RULE, frozen=True),
+        BreakerRead(rule=RULE, open=True),
+        BreakerMoved(rule=RULE, before=BreakerStatus.CLOSED, after=BreakerStatus.OPEN, reason="credits drifted"),
+        RunHeld(rule=RULE, run_id="r1", reason="signal load is 3, at most 2"),
+        DamageRecurred(rule=RULE, users=2),
         TickPostponed(rule=RULE, cause="cost", rest_seconds=40.0),
         AuditChecked(verdict=Verdict.HEALTHY, seq=7, hash="ab" * 32, rows=7),
         AuditChecked(verdict=Verdict.UNHEALTHY, seq=3, rows=2, flaw="row_changed", detail="it was edited"),
