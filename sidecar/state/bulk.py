@@ -28,16 +28,16 @@ async def add(connection: AsyncConnection, insert: sa.Insert, rows: Sequence[Row
 
 async def change(connection: AsyncConnection, update: sa.Update, by: str, rows: Sequence[Row]) -> int:
     """Run `update` with each of `rows` on what its column `by` names; return how many matched."""
+    column = update.table.c[by]
     matched = 0
     if on_postgresql(connection):
         for given in arrays(update.table, rows):
-            new = {name: column for name, column in given.c.items() if name != by}
-            named = update.where(update.table.c[by] == given.c[by]).values(**new)
-            matched += (await connection.execute(named)).rowcount
+            new = {name: value for name, value in given.c.items() if name != by}
+            matched += (await connection.execute(update.where(column == given.c[by]).values(**new))).rowcount
         return matched
     for some in slices(rows):
         new = {name: sa.bindparam(f"new_{name}") for name in some[0] if name != by}
-        named = update.where(update.table.c[by] == sa.bindparam(f"new_{by}")).values(**new)
+        named = update.where(column == sa.bindparam(f"new_{by}")).values(**new)
         matched += (await connection.execute(named, [_prefixed(row) for row in some])).rowcount
     return matched
 

@@ -15,7 +15,7 @@ from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.meaning import unavailable
 from sidecar.state.premises import MEMORY
-from sidecar.state.rows import beat, newest_batch, permit, put_down
+from sidecar.state.rows import beat, named, newest_batch, permit, put_down
 from sidecar.state.store import Store
 from sidecar.state.tables import batches, run_rows
 
@@ -93,15 +93,15 @@ class SharedBatch:
     async def _leave_in_flight(self, keys: Sequence[str], now: datetime) -> None:
         """Announce what was not settled, as the other path does: it may have been written."""
         if keys:
-            left = (run_rows.c.run_id == self._run_id) & (run_rows.c.key == sa.any_(_texts(keys)))
+            left = (run_rows.c.run_id == self._run_id) & named(keys)
             announced = run_rows.update().where(left).values(in_flight=True, batch=self._number, touched_at=now)
             await self.transaction.execute(announced)
 
 
 async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: Sequence[str], now: datetime) -> int:
     """Claim the rows and count the batch. Raises: ValueError for a key that is not `planned`; StateUnavailable."""
-    named = (run_rows.c.run_id == run_id) & (run_rows.c.key == sa.any_(_texts(keys)))
-    planned = sa.select(run_rows.c.key).where(named, run_rows.c.result == RowResult.PLANNED)
+    of_batch = (run_rows.c.run_id == run_id) & named(keys)
+    planned = sa.select(run_rows.c.key).where(of_batch, run_rows.c.result == RowResult.PLANNED)
     # Whoever works on rows of the run waits for its row in `runs`, so only a stranger can keep these: do not wait.
     claim = planned.with_for_update(key_share=True, skip_locked=True).cte("claimed").prefix_with("MATERIALIZED")
     claimed = await connection.scalar(sa.select(sa.func.count()).select_from(claim))
@@ -113,7 +113,3 @@ async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: 
     batch = {"run_id": run_id, "number": number, "epoch": epoch, "announced_at": now, "row_count": len(keys)}
     await connection.execute(batches.insert().values(**batch, xid=XID))
     return number
-
-
-def _texts(keys: Sequence[str]) -> sa.ColumnElement[list[str]]:
-    return sa.literal(list(keys), sa.ARRAY(sa.Text))

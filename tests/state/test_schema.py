@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from sidecar.demo.postgres import PostgresServer
+from sidecar.domain.run import RowResult, Settled
 from sidecar.errors import StateUnavailable
 from sidecar.ports import State
 from sidecar.sessions import Role
@@ -207,6 +208,21 @@ async def test_rows_that_a_stranger_keeps_locked_are_not_waited_for(admin_url: s
             with pytest.raises(StateUnavailable, match="somebody else keeps rows of run run-1 locked"):
                 async with asyncio.timeout(1.5), state.batch("run-1", TABLE, epoch, KEYS[:2], NOW):
                     pytest.fail("the batch was opened")
+
+
+async def test_settling_rows_leaves_the_indexes_alone(admin_url: str, memory_url: str) -> None:
+    counts = (
+        "SELECT n_tup_upd AS changed, n_tup_hot_upd AS within_page FROM pg_stat_all_tables WHERE relname = 'run_rows'"
+    )
+    async with open_state(memory_url) as state:
+        epoch = await take(state)
+        await started(state, epoch)
+        async with state.batch("run-1", TABLE, epoch, KEYS, NOW) as batch:
+            await batch.settle(dict.fromkeys(KEYS, Settled(result=RowResult.INSERTED, written="d" * 64)), NOW)
+    async with asyncio.timeout(10):
+        while (found := await rows_of(admin_url, counts))[0]["changed"] == 0:  # noqa: ASYNC110  # counted with a delay
+            await asyncio.sleep(0.05)
+    assert found == [{"changed": len(KEYS), "within_page": len(KEYS)}]
 
 
 async def test_making_roles_again_leaves_the_memory_as_it_is(postgres_server: PostgresServer, memory_url: str) -> None:

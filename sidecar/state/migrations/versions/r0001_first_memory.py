@@ -21,6 +21,11 @@ WHEN NEW.seq <= (SELECT max(seq) FROM audit) BEGIN SELECT RAISE(ABORT, 'append-o
 """
 
 
+def bytewise() -> sa.types.TypeEngine[str]:
+    """Return text in the order of its bytes."""
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     """Build every table, and the triggers that keep some of them append-only."""
     _standing()
@@ -135,7 +140,7 @@ def _balances() -> None:
     op.create_table(
         "snapshots",
         sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("key", bytewise(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("look_id", sa.Integer(), nullable=False),
         sa.Column("note", sa.Integer(), nullable=False),
@@ -237,7 +242,7 @@ def _rows() -> None:
     op.create_table(
         "run_rows",
         sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("key", bytewise(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("result", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -247,8 +252,9 @@ def _rows() -> None:
         sa.Column("touched_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_run_rows_run_id"),
         sa.PrimaryKeyConstraint("run_id", "key", name="pk_run_rows"),
+        postgresql_with={"fillfactor": 40},
     )
-    op.create_index("ix_run_rows_touched_at", "run_rows", ["touched_at"])
+    op.create_index("ix_run_rows_touched_at", "run_rows", ["touched_at"], postgresql_using="brin")
 
 
 def _verifications() -> None:
