@@ -87,6 +87,11 @@ language sql stable security invoker set search_path = '' as $$
         from pg_catalog.pg_index i where i.indrelid = target and i.indisunique and i.indisvalid
       ) u
     ),
+    -- Where a movement is deleted with its profile, nothing of the ledger is left to restore the profile from.
+    'ledger_cascades', exists (
+      select from pg_catalog.pg_constraint k
+      where k.conrelid = ledger and k.confrelid = target and k.contype = 'f' and k.confdeltype = 'c'
+    ),
     -- A privilege without a policy, or the other way round, is one change away from a forged ledger: either counts.
     'ledger_writers', (
       select coalesce(jsonb_agg(r.rolname order by r.rolname), '[]')

@@ -70,6 +70,7 @@ def catalogue_of(document: Any) -> Catalogue:  # noqa: ANN401  # JSON from outsi
             foreign_keys=tuple(document["foreign_keys"]),
             uniques=tuple(tuple(unique) for unique in document["uniques"]),
             ledger_writers=tuple(document["ledger_writers"]),
+            ledger_cascades=document.get("ledger_cascades"),
             database=document["database"],
             fingerprint=hashlib.sha256(canonical(shape).encode()).hexdigest()[:32],
         )

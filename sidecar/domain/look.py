@@ -65,6 +65,7 @@ class Catalogue:
 
     `database` tells one database from another, whatever address leads to it.
     `ledger_writers` names the end users' roles (anon, authenticated) with a write privilege or policy on the ledger.
+    `ledger_cascades` says that movements are deleted with their profile; None where an older fixture does not say.
     """
 
     visible: bool
@@ -73,6 +74,7 @@ class Catalogue:
     foreign_keys: tuple[str, ...] = ()
     uniques: tuple[tuple[str, ...], ...] = ()
     ledger_writers: tuple[str, ...] = ()
+    ledger_cascades: bool | None = None
     fingerprint: str = ""
     database: str = ""
 

@@ -17,6 +17,7 @@ from sidecar.config.rule_remarks import remarks
 from sidecar.config.settings import Config, Scope
 from sidecar.errors import AccessDenied, ConfigError, PlanInvalid, SidecarError, UsageError
 from sidecar.verbs.actor import actor_of
+from sidecar.verbs.evidence_case import evidence_cases
 from sidecar.verbs.progress import Progress
 from sidecar.verbs.result import Exit, Result
 
@@ -148,7 +149,7 @@ def validate(config_path: Path, *, as_json: bool) -> int:
         return Exit.USAGE
     checks = [check.name for check in config.checks]
     rules = [*(rule.name for rule in config.rules), *(survey.name for survey in config.surveys)]
-    notes = remarks(config)
+    notes = [*remarks(config), *asyncio.run(evidence_cases(config))]
     lines = [f"{config_path}: {len(checks)} checks, {len(rules)} rules, nothing wrong", *notes]
     document = {"problems": [], "checks": checks, "rules": rules, "remarks": notes}
     print_result(Result(document=document, lines=lines, code=Exit.CLEAN), as_json=as_json)

@@ -12,6 +12,7 @@ from sidecar.domain.look import Catalogue, Facts, Subject
 from sidecar.domain.rule import Rule
 from sidecar.errors import SidecarError
 from sidecar.ports import Attested, Quarantined, Touched
+from sidecar.verbs.evidence_case import evidence_case
 from sidecar.verbs.result import iso
 
 
@@ -106,6 +107,7 @@ def _rule(story: Story) -> list[str]:
         told.append(f"    ledger     {len(story.movements)} movements  [{movements.table}]")
         told += [f"      {_movement(movement)}" for movement in story.movements]
         told.append(f"    writable   {_writers(story)}  [catalogue]")
+    told.append(f"    evidence   {evidence_case(rule, story.catalogue)}  [catalogue]")
     told += [f"    attested   {_vouched(one)}  [memory]" for one in story.attested]
     for anchor in facts.anchors:
         if anchor.origin != "attested":
@@ -235,6 +237,7 @@ def _rule_document(story: Story | Unseen, touched: Sequence[Touched]) -> dict[st
         "email_taken": facts.email_taken,
         "ledger_rows": len(facts.ledger),
         "ledger": [_movement_document(movement) for movement in story.movements],
+        "ledger_cascades": story.catalogue.ledger_cascades,
         "ledger_writable_by": list(catalogue.ledger_writers) if catalogue.visible else "not visible",
         "anchors": [{"origin": a.origin, "balance": str(a.balance), "at": iso(a.at)} for a in facts.anchors],
         "attested": [
