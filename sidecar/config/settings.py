@@ -99,8 +99,8 @@ class NotificationConfig:
 class Config:
     """Everything that sidecar.yaml and the rule files say.
 
-    Units: `drain_seconds` seconds. The existence of `freeze_file` stops all writing. With `database_url`, memory lives in
-    that database and `state_url` is not used.
+    Units: `drain_seconds` seconds. The existence of `freeze_file` stops all writing. With `database_url`, memory
+    lives in that database and `state_url` is not used.
     `rules` repair and `surveys` only report, each in file-name order. `digest` covers the texts as written, before any
     variable is filled in: it tells an edited configuration from the same one, and nothing about secrets.
     """
