@@ -125,11 +125,12 @@ class PlanUnfit(PermanentError):
 class WriteRejected(PermanentError):
     """The database refused a batch as a whole. Nothing of it was written."""
 
-    def __init__(self, detail: str, sqlstate: str, status: int) -> None:
-        """Keep the SQLSTATE (or PostgREST code) and the HTTP status that said so."""
+    def __init__(self, detail: str, sqlstate: str, status: int, constraint: str = "") -> None:
+        """Keep the SQLSTATE (or PostgREST code), the HTTP status, and the name of the constraint where it was said."""
         super().__init__(detail)
         self.sqlstate = sqlstate
         self.status = status
+        self.constraint = constraint
 
 
 class PlanInvalid(PermanentError):

@@ -155,11 +155,14 @@ def _of_driver(error: BaseException | None, *, lost: bool) -> SidecarError:
     if state in NO_SUCH:
         return SchemaMismatch(f"the database answered {state}: {_primary(error)}")
     if state.startswith(("22", "23", "44", "P0", "09", "27")):
-        return WriteRejected(f"the database refused with {state}", state, 0)
+        return WriteRejected(f"the database refused with {state}", state, 0, _said(error, "constraint_name"))
     return AnswerMalformed(f"the database answered {state}")
 
 
 def _primary(error: BaseException | None) -> str:
     """Return the message of classes that name tables, columns and types, and never a row's value."""
-    diagnostic = getattr(error, "diag", None)
-    return str(getattr(diagnostic, "message_primary", "") or "")
+    return _said(error, "message_primary")
+
+
+def _said(error: BaseException | None, field: str) -> str:
+    return str(getattr(getattr(error, "diag", None), field, "") or "")

@@ -64,7 +64,8 @@ class Writer:
             trouble.seen = True
             if len(rows) == 1:
                 result = RowResult.CONFLICT if error.sqlstate.startswith("23") else RowResult.FAILED
-                refused = {rows[0].key: Settled(result=result, reason=error.sqlstate)}
+                reason = f"{error.sqlstate}:{error.constraint}" if error.constraint else error.sqlstate
+                refused = {rows[0].key: Settled(result=result, reason=reason)}
                 run, lease = work.run, work.lease
                 await self._state.settle(run.id, lease.name, lease.epoch, refused, self._clock.now())
                 return refused

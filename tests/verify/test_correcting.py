@@ -173,9 +173,9 @@ async def test_postgresql_refuses_the_fixer_every_other_update(ground: Ground, c
     await ground.populate(users=2, orphans=0)
     sessions = Sessions(ground.login_url)
     try:
+        statement = sql.SQL("update public.users set {0} = {0}").format(sql.Identifier(column))
         with pytest.raises(AccessDenied, match="42501"):
             async with sessions.writing(Role.FIXER) as connection:
-                statement = sql.SQL("update public.users set {0} = {0}").format(sql.Identifier(column))
                 await connection.exec_driver_sql(statement.as_string())
         async with sessions.writing(Role.FIXER) as connection:
             done = await connection.exec_driver_sql("update public.users set credits_balance = credits_balance")
