@@ -8,7 +8,7 @@ from sidecar.data.canary import Canary
 from sidecar.data.postgres import PostgresData
 from sidecar.domain.look import Facts, ProofFailure, Sighting, Unproven
 from sidecar.domain.rule import AuthSource, LedgerSource, Rule, Table
-from sidecar.errors import AccessDenied, AnswerMalformed
+from sidecar.errors import AccessDenied, AnswerMalformed, SchemaMismatch
 from tests.direct.cast import INCIDENT, Book, Project
 
 
@@ -77,7 +77,8 @@ async def test_keys_may_be_of_any_type_that_spells_them_in_one_way(project: Proj
             f"create table in_{kind}.ledger as"
             f" select {spelled}::{kind} user_id, gen_random_uuid() id, 5 amount, 5 balance_after, {instant}"
         )
-        await project.sql(f"create view in_{kind}.ledger_keys as select user_id from in_{kind}.ledger")
+        keys = f"select user_id from in_{kind}.ledger"  # noqa: S608  # nothing from outside
+        await project.sql(f"create view in_{kind}.ledger_keys as {keys}")
         await project.sql(
             f"create table in_{kind}.users (id {kind}, email text, full_name text, credits_balance integer,"
             " metadata jsonb, created_at timestamptz)"
@@ -151,3 +152,12 @@ async def test_users_are_asked_for_by_the_columns_that_this_version_of_supabase_
     assert found.subject is not None
     assert (found.subject.banned, found.subject.anonymous) == (False, False)
     assert found.subject.fields["email"] == "demo@velro.app"
+
+
+async def test_instants_without_a_zone_are_refused_before_anything_is_compared_with_them(
+    project: Project, rule: Rule
+) -> None:
+    await project.sql("alter table public.credit_transactions alter created_at type timestamp")
+    async with project.data() as data:
+        with pytest.raises(SchemaMismatch, match="must be timestamptz"):
+            await data.sight(rule, Book(), 1)
