@@ -7,13 +7,14 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from sidecar.domain.decide import GuardName
+from sidecar.domain.decide import GuardName, judge_freeze
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
-from sidecar.domain.run import Outcome, Run
+from sidecar.domain.run import Outcome, Run, RunStatus
 from sidecar.domain.undo import Removal
 from sidecar.engine.undo import Undone
 from tests.engine.cast import Stage
+from tests.fakes import FakeSwitch
 from tests.verify.cast import Ground, a_stage, key_of, the_rule
 
 
@@ -215,3 +216,73 @@ async def test_a_rule_that_only_watches_undoes_nothing(ground: Ground) -> None:
         made = await stage.undo.plan(replace(rule, mode=Mode.OBSERVE), run, "olga", approved=True)
     assert made.refusal is not None
     assert made.refusal.guard is GuardName.MODE
+
+
+@pytest.mark.parametrize(
+    ("tampering", "changes", "guard"),
+    [
+        ("update sidecar.undo_rows set written = 'another'", {}, GuardName.PLAN_STALE),
+        (
+            "update sidecar.undos set body = replace(body, '\"subjects\":20', '\"subjects\":21')",
+            {},
+            GuardName.PLAN_STALE,
+        ),
+        ("alter table public.users add column nick text", {}, GuardName.PLAN_STALE),
+        ("select 1", {"digest": "edited"}, GuardName.PLAN_STALE),
+        ("select 1", {}, GuardName.PLAN_EXPIRED),
+    ],
+)
+async def test_an_undo_plan_that_is_not_what_was_approved_is_refused(
+    ground: Ground, tampering: str, changes: dict[str, str], guard: GuardName
+) -> None:
+    await ground.populate(users=20, orphans=2)
+    rule = the_rule(repair=replace(the_rule().repair, plan_expires_seconds=0.0 if "expired" in guard else 3600.0))
+    async with a_stage(ground) as stage:
+        run = await repaired(stage, the_rule())
+        made = await stage.undo.plan(rule, run, "olga", approved=True)
+        assert made.plan is not None
+        await ground.sql(tampering)
+        stored = await stage.state.undo(made.plan.id)
+        assert stored is not None
+        done = await stage.undo.apply(replace(rule, **changes), stored, "olga")  # type: ignore[arg-type]  # texts
+    assert done.refusal is not None
+    assert done.refusal.guard is guard
+    assert await ground.sql("select count(*) from public.users") == [(20,)]
+
+
+async def test_a_run_that_is_not_over_is_not_undone(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=1)
+    rule = the_rule()
+    async with a_stage(ground) as stage:
+        run = await repaired(stage, rule)
+        made = await stage.undo.plan(rule, replace(run, status=RunStatus.INTERRUPTED), "olga")
+        elsewhere = await stage.undo.plan(rule, replace(run, lease="public.others"), "olga")
+    assert made.refusal is not None
+    assert elsewhere.refusal is not None
+    assert (made.refusal.guard, elsewhere.refusal.guard) == (GuardName.RULE_BUSY, GuardName.PLAN_STALE)
+
+
+async def test_the_freeze_file_stops_an_undo_between_its_batches(ground: Ground) -> None:
+    await ground.populate(users=1000, orphans=150)
+    rule = the_rule()
+    async with a_stage(ground) as stage:
+        run = await repaired(stage, rule)
+        made = await stage.undo.plan(rule, run, "olga", approved=True)
+        assert made.plan is not None
+        stored = await stage.state.undo(made.plan.id)
+        assert stored is not None
+        switch = stage.switch
+        assert isinstance(switch, FakeSwitch)
+        asked = switch.asked
+
+        def throw() -> None:
+            if switch.asked == asked + 3:  # the guards, the first batch, and now the second
+                switch.refusal = judge_freeze("a file says so")
+
+        switch.happening = throw
+        done = await stage.undo.apply(rule, stored, "olga")
+        switch.happening, switch.refusal = lambda: None, None
+        rest = await stage.undo.apply(rule, await stage.state.undo(made.plan.id) or stored, "olga")
+    assert done.refusal is not None
+    assert (done.counts, done.status) == ({"removable": 50, "undone": 100}, PlanStatus.APPROVED)
+    assert (rest.counts, rest.status) == ({"undone": 150}, PlanStatus.APPLIED)
