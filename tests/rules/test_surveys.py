@@ -1,13 +1,19 @@
 """What a survey finds on real tables, the same on both paths where both can look."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
+from starlette.types import Scope
 
+from sidecar.data.surveys_direct import DirectSurveys
 from sidecar.domain.look import ProofFailure, Unproven
 from sidecar.domain.survey import SAMPLES_AT_MOST, Survey, SurveyClass
 from sidecar.errors import AccessDenied, SchemaMismatch
-from tests.rules.cast import Shop, counted, report, samples, seen, shipped
+from sidecar.sessions import Sessions
+from tests.adversary.cast import Meant
+from tests.direct.standby import primary_and_standby
+from tests.rules.cast import CANARY, Shop, counted, report, samples, seen, shipped
 
 BOTH = pytest.mark.parametrize("path", ["direct", "rest"])
 
@@ -254,3 +260,79 @@ async def test_both_paths_know_one_database_by_the_same_name(shop: Shop) -> None
 async def test_without_the_fixture_the_project_names_the_database(shop: Shop) -> None:
     await shop.sql("drop function public.sidecar_catalogue(regclass, regclass)")
     assert (await seen(shop.rest, STALE)).proof.database == "demo"
+
+
+def is_page(scope: Scope, table: str, *, later: bool) -> bool:
+    """Tell whether a request asks for a page of a stream: the first, or one beyond a cursor."""
+    query = unquote(scope["query_string"].decode())
+    counted = any(name == b"prefer" and b"count" in value for name, value in scope["headers"])
+    asked = scope["path"] == f"/rest/v1/{table}" and "order=" in query and not counted
+    return asked and (".gt." in query or "=gt." in query) is later
+
+
+@pytest.mark.parametrize("rule", [STALE, ORPHANS], ids=lambda rule: str(rule.name))
+async def test_pages_that_are_cut_are_no_proof(shop: Shop, rule: Survey) -> None:
+    await customer(shop, 1, 0)
+    await shop.sql("insert into public.shop_orders (customer) select 2 from generate_series(1, 30)")
+
+    async def cut(scope: Scope, _body: bytes) -> Meant:
+        return (200, []) if is_page(scope, "shop_orders", later=True) else None
+
+    shop.meddler.meddle = cut
+    found = await shop.rest.survey(rule)
+    assert isinstance(found, Unproven)
+    assert found.failure is ProofFailure.COUNT_MISMATCH
+    assert "30 rows counted before, 10 seen, 30 counted after" in found.detail
+
+
+async def test_parents_that_are_cut_make_no_orphans(shop: Shop) -> None:
+    for number in range(1, 31):
+        await customer(shop, number, 0)
+    await order(shop, customer=30)
+
+    async def cut(scope: Scope, _body: bytes) -> Meant:
+        return (200, []) if is_page(scope, "shop_customers", later=True) else None
+
+    shop.meddler.meddle = cut
+    found = await shop.rest.survey(ORPHANS)
+    assert isinstance(found, Unproven)
+    assert found.failure is ProofFailure.COUNT_MISMATCH
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "insert into public.shop_customers values (2, 0, now())",
+        "delete from public.shop_orders where customer = 2",
+    ],
+)
+async def test_an_orphan_that_is_none_any_more_when_it_is_read_again_by_key_is_not_counted(
+    shop: Shop, meanwhile: str
+) -> None:
+    await customer(shop, 1, 0)
+    await order(shop, customer=1)
+    await order(shop, customer=2)
+    counts = 0
+
+    async def mend_after_the_last_count(scope: Scope, _body: bytes) -> Meant:
+        nonlocal counts
+        counted = any(name == b"prefer" and b"count" in value for name, value in scope["headers"])
+        counts += counted and scope["path"].startswith("/rest/v1/shop_")
+        if counts == 5:  # two before, two after; the fifth begins the reading by key
+            counts += 1
+            await shop.sql(meanwhile)
+        return None
+
+    shop.meddler.meddle = mend_after_the_last_count
+    assert counted(await seen(shop.rest, ORPHANS)) == {}
+
+
+async def test_a_standby_may_lag_so_nothing_on_it_is_believed() -> None:
+    async with primary_and_standby() as pair:
+        sessions = Sessions(pair.standby.login_url)
+        try:
+            found = await DirectSurveys(sessions, canary=CANARY).survey(shipped("stuck_generations"))
+        finally:
+            await sessions.close()
+    assert isinstance(found, Unproven)
+    assert found.failure is ProofFailure.STANDBY
