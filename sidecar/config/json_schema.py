@@ -6,6 +6,7 @@ from typing import Any
 import pydantic
 
 from sidecar.config.rule_schema import RuleSection
+from sidecar.config.rule_survey import REPORTS
 from sidecar.config.schema import CheckSection, SidecarSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -25,9 +26,11 @@ def json_schema(kinds: Mapping[str, type[pydantic.BaseModel]]) -> dict[str, Any]
             "additionalProperties": False,
         }
     document["properties"]["checks"]["items"] = {"anyOf": [{"$ref": f"#/$defs/check_{kind}"} for kind in sorted(kinds)]}
-    rule = _of(RuleSection)
-    definitions |= rule.pop("$defs", {})
-    definitions["rule_file"] = rule
+    shapes = {"missing_row": _of(RuleSection), **{kind: _of(model) for kind, model in REPORTS.items()}}
+    for kind, shape in shapes.items():
+        definitions |= shape.pop("$defs", {})
+        definitions[f"rule_{kind}"] = shape
+    definitions["rule_file"] = {"anyOf": [{"$ref": f"#/$defs/rule_{kind}"} for kind in shapes]}
     return {"$schema": DIALECT, **document}
 
 

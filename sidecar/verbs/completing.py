@@ -19,7 +19,9 @@ SQLITE = "sqlite:///"
 def rules(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of rules that begin so."""
     config = _config(context)
-    names = [rule.name for rule in config.rules] if config is not None else []
+    if config is None:
+        return []
+    names = [*(rule.name for rule in config.rules), *(survey.name for survey in config.surveys)]
     return _beginning(names, incomplete)
 
 
