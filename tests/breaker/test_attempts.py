@@ -75,13 +75,13 @@ async def test_a_person_who_releases_the_user_lets_the_count_begin_anew(stage: S
     assert await an_hour(stage) is Outcome.REPAIRED
 
 
-async def test_the_release_of_another_row_pardons_nobody(stage: Stage) -> None:
-    harm(stage.data, "alice", "bob")
-    stage.data.emails_taken.add("bob")
+async def test_the_release_of_a_row_held_for_another_reason_pardons_nobody(stage: Stage) -> None:
+    harm(stage.data, "alice")
     for _ in range(4):
         await an_hour(stage)
-    bobs = next(row for row in await stage.state.held(RULE.name, stage.clock.now()) if row.key == "bob")
-    await stage.state.let_go(bobs.id, "olga", stage.clock.now())
+    await stage.state.hold(RULE.name, {"alice": "conflict:23505"}, "run", stage.clock.now(), None)
+    refused = next(row for row in await stage.state.held(RULE.name, stage.clock.now()) if row.source == "run")
+    await stage.state.let_go(refused.id, "olga", stage.clock.now())
 
     assert await an_hour(stage) is Outcome.NOTHING_TO_DO
 

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.domain.breaker import COOL_DOWN, Breaker, BreakerStatus, Tried
 from sidecar.domain.decide import GuardName
-from sidecar.domain.event import BreakerMoved, BreakerRead
+from sidecar.domain.event import BreakerMoved, BreakerRead, RunStarted
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult, RunStatus
 from sidecar.engine.cycle import Cycle
@@ -148,6 +148,7 @@ async def test_an_open_breaker_resumes_no_run_until_it_has_cooled_down(stage: St
     again = await stage.repair.tick(auto())
 
     assert (refused_by(again), again.run_id, len(stage.data.inserted)) == (GuardName.BREAKER_OPEN, first.run_id, 1)
+    assert len(stage.reporter.told(RunStarted)) == 1, "it is not even taken up"
     stage.clock.advance(COOL_DOWN.total_seconds())
     assert (await stage.repair.tick(auto())).run_id == first.run_id
     assert len(stage.data.inserted) == 3
