@@ -52,14 +52,14 @@ async def raced(ground: Ground, *, amount: int = 50) -> AsyncIterator[tuple[Stag
 
 
 async def tick(stage: Stage, ground: Ground, writer: Writer, *, then: str = "") -> Cycle:
-    """Repair; once the row is there the writer commits, and `then` happens."""
+    """Repair; once the run waits for whoever could not see its row, `then` happens, and the writer commits."""
     async with asyncio.TaskGroup() as group:
         repairing = group.create_task(stage.repair.tick(RULE))
-        while not repairing.done() and not await ground.sql(BALANCE, key_of(1)):
+        while not repairing.done() and not await ground.sql("select 1 from sidecar.horizons"):
             pass  # each turn asks the server
-        await writer.connection.commit()
         if then:
             await ground.sql(then, key_of(1))
+        await writer.connection.commit()
     return repairing.result()
 
 
