@@ -82,7 +82,8 @@ def well_told(root: Path) -> None:
             if heading not in headings or heading == group.headings[-1]:
                 lines.append(f"{'#' * level} {heading}")
                 headings.append(heading)
-        lines += ["| word | meaning |", "|---|---|", *(f"| `{word}` | x |" for word in group.words)]
+        meaning = "`tests/a.py::test_a`" if group.page == proofs.GUARDS else "x"
+        lines += ["| word | meaning |", "|---|---|", *(f"| `{word}` | {meaning} |" for word in group.words)]
     for name, lines in pages.items():
         write(root, name, "\n".join(lines) + "\n")
 
@@ -124,7 +125,7 @@ def test_the_lists_that_people_look_up_are_all_held() -> None:
     }  # fmt: skip
 
 
-# Tests and modules that ARCHITECTURE.md names
+# Tests and modules that documents name
 
 
 def test_a_test_that_is_cited_and_not_there_is_named(tmp_path: Path) -> None:
@@ -136,6 +137,28 @@ def test_a_test_that_is_cited_and_not_there_is_named(tmp_path: Path) -> None:
     assert list(proofs.problems(tmp_path)) == [
         "ARCHITECTURE.md:2: there is no test tests/a/test_one.py::test_gone",
         "ARCHITECTURE.md:3: there is no test tests/b/test_two.py::test_it_holds",
+    ]
+
+
+def test_a_guard_whose_row_names_no_test_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "tests/a.py", "def test_a() -> None: ...\n")
+    rows = "| guard | refuses | test |\n|---|---|---|\n| `mode` | x | `tests/a.py::test_a` |\n| Mark | soon |\n"
+    write(tmp_path, proofs.GUARDS, f"# Guards\n\n## Guards that refuse\n\n{rows}\n## Guards in the structure\n\n{rows}")
+    assert list(proofs.problems(tmp_path)) == [
+        "docs/reference/guards.md:8: names no test",
+        "docs/reference/guards.md:15: names no test",
+    ]
+
+
+def test_an_invariant_without_a_row_or_a_test_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "tests/a.py", "def test_a() -> None: ...\n")
+    rows = "".join(f"| I{number} | x | `tests/a.py::test_a` |\n" for number in range(1, 21) if number != 7)
+    write(
+        tmp_path, "ARCHITECTURE.md", f"## Invariants\n\n| | holds | test |\n|---|---|---|\n{rows}| I21 | x | soon |\n"
+    )
+    assert list(proofs.problems(tmp_path)) == [
+        "ARCHITECTURE.md: I7 has no row in Invariants",
+        "ARCHITECTURE.md:24: I21 names no test",
     ]
 
 
@@ -160,7 +183,7 @@ def test_a_module_without_a_row_and_a_row_without_a_module_are_named(tmp_path: P
         ("sidecar repair", "sidecar repair: there is no verb repair"),
         ("sidecar detect --everything", "sidecar detect --everything: detect has no option --everything"),
         ("$ X=1 .venv/bin/sidecar plan r --out=f -z", "sidecar plan r --out=f -z: plan has no option -z"),
-        ("cd x && python -m sidecar undo R", "sidecar undo R: there is no verb undo"),
+        ("cd x && python -m sidecar redo R", "sidecar redo R: there is no verb redo"),
         ("sidecar runs --json | sidecar shwo x", "sidecar shwo x: there is no verb shwo"),
         ("sidecar --version", "sidecar --version: sidecar has no option --version"),
         ("make everything", "make everything: the Makefile has no target everything"),
@@ -242,7 +265,7 @@ def test_saying_that_no_index_is_written_down_is_not_naming_one(tmp_path: Path) 
 
 
 def test_problems_are_printed_one_to_a_line_and_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, "README.md", "[a](gone.md) `sidecar undo` `tests/x.py::test_y`\n")
+    write(tmp_path, "README.md", "[a](gone.md) `sidecar redo` `tests/x.py::test_y`\n")
     assert docs_check.main(tmp_path) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(set(said)) > 100
@@ -252,7 +275,7 @@ def test_problems_are_printed_one_to_a_line_and_end_with_1(tmp_path: Path, capsy
         "README.md:1: link gone.md: there is no such file",
         "docs/glossary.md: guard `frozen` has no row in docs/glossary.md > Guards",
         "README.md:1: there is no test tests/x.py::test_y",
-        "README.md:1: sidecar undo: there is no verb undo",
+        "README.md:1: sidecar redo: there is no verb redo",
     ):
         assert expected in said
 
@@ -260,6 +283,7 @@ def test_problems_are_printed_one_to_a_line_and_end_with_1(tmp_path: Path, capsy
 def test_documents_without_a_problem_end_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demanded(tmp_path)
     well_told(tmp_path)
+    write(tmp_path, "tests/a.py", "def test_a() -> None: ...\n")
     for name, make, _ in docs_check.GENERATED:
         write(tmp_path, name, make())
     write(tmp_path, "Makefile", "docs:\n")

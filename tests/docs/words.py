@@ -22,7 +22,7 @@ from tests.docs.pages import read
 
 GLOSSARY = "docs/glossary.md"
 RUNBOOK = "docs/howto/runbooks/credits-without-profile.md"
-ARCHITECTURE = "ARCHITECTURE.md"
+GUARDS = "docs/reference/guards.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def _elsewhere() -> Iterator[Group]:
         ("guard", "Guards that refuse", GuardName),
         ("proof failure", "Proofs that a read was whole", ProofFailure),
     ):
-        yield Group(what=what, words=[str(m) for m in members], page=ARCHITECTURE, headings=(heading,))
+        yield Group(what=what, words=[str(m) for m in members], page=GUARDS, headings=(heading,))
 
 
 def groups() -> list[Group]:
