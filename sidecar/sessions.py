@@ -31,7 +31,7 @@ READ_SECONDS = 120.0  # one statement over a table of ten million rows
 
 # The classes of SQLSTATE that say nothing about the rows: connection, resources, rollback, operator, and in 55 and 25
 # the lock that was not had and the standby that takes no writes.
-PASSING = ("08", "40", "53", "57", "55P03", "25006")
+PASSING = ("08", "40", "53", "57", "55P03", "25006", "25P03")
 NO_SUCH = frozenset({"42P01", "42703", "42883", "3F000", "42704", "42804"})
 BARRED = ("28", "42501")
 

@@ -1,24 +1,9 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from dataclasses import dataclass
+from tests.mutations import direct, memory, steering, trail
+from tests.mutations.guard import Guard
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """A guard: `line` of `file` is replaced by `instead`, and `test` must fail.
-
-    `quick` ones run in every check, the others in the soak: those need a PostgreSQL or minutes.
-    """
-
-    name: str
-    file: str
-    line: str
-    instead: str
-    test: str
-    quick: bool = False
-
-
-GUARDS = (
+DECISIONS = (
     Guard(
         name="a shrunken count is not believed",
         file="sidecar/domain/decide.py",
@@ -52,3 +37,5 @@ GUARDS = (
         quick=True,
     ),
 )
+
+GUARDS = (*DECISIONS, *trail.GUARDS, *steering.GUARDS, *memory.GUARDS, *direct.GUARDS)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.guards import GUARDS, Guard
+from tests.mutations.guard import Guard
+from tests.mutations.guards import GUARDS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("sidecar", "tests", "rules", "docs", "pyproject.toml", "sidecar.yaml")
