@@ -4,7 +4,7 @@ import asyncio
 
 from sidecar.config.settings import Config
 from sidecar.domain.look import Catalogue
-from sidecar.domain.rule import Rule
+from sidecar.domain.rule import AuthSource, Rule
 from sidecar.errors import SidecarError
 from sidecar.paths import open_path
 
@@ -22,6 +22,11 @@ def evidence_case(rule: Rule, catalogue: Catalogue) -> str:
         return (
             f"{movements.table} cascades from {target}: evidence dies with the row, "
             "so only a snapshot or a person can restore it"
+        )
+    if isinstance(rule.detect.ledger, AuthSource):
+        return (
+            f"{movements.table} outlives a row of {target}: whoever it names is another rule's case, "
+            "and only a snapshot or a person can restore the others"
         )
     return f"{movements.table} outlives a row of {target}: it can restore the row"
 

@@ -62,6 +62,14 @@ def test_what_is_not_visible_is_not_guessed(rule: Rule) -> None:
     assert "only a snapshot or a person" in evidence_case(bare, Catalogue(visible=True, ledger_cascades=False))
 
 
+def test_a_rule_without_a_ledger_of_its_own_is_told_apart() -> None:
+    found = read((RULES / "auth_user_without_profile.yaml").read_text(), "auth_user_without_profile")
+    assert isinstance(found, Rule)
+    told = evidence_case(found, Catalogue(visible=True, ledger_cascades=False))
+    assert "whoever it names is another rule's case" in told
+    assert "evidence dies with the row" in evidence_case(found, Catalogue(visible=True, ledger_cascades=True))
+
+
 async def test_a_database_out_of_reach_keeps_nobody_from_validating() -> None:
     environ = {**ENVIRON, "SUPABASE_URL": "http://127.0.0.1:1"}
     [told] = await evidence_cases(load_text(MINIMAL, {f"{NAME}.yaml": TEXT}, KINDS, environ))
