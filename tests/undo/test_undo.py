@@ -1,18 +1,22 @@
 """An undo takes back what nobody built on, and nothing else."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
 import pytest
 
+from sidecar.data.direct.aftermath import Aftermath
 from sidecar.domain.decide import GuardName, judge_freeze
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, Run, RunStatus
 from sidecar.domain.undo import Removal
 from sidecar.engine.undo import Undone
+from sidecar.ports import Transaction
+from sidecar.sessions import Sessions
 from tests.engine.cast import Stage
 from tests.fakes import FakeSwitch
 from tests.verify.cast import Ground, a_stage, key_of, the_rule
@@ -156,25 +160,47 @@ async def test_an_undo_that_nobody_approved_is_refused(ground: Ground) -> None:
     assert await ground.sql("select count(*) from public.users") == [(20,)]
 
 
-async def test_a_freeze_stops_an_undo_before_its_first_row_and_between_its_batches(ground: Ground) -> None:
-    await ground.populate(users=1000, orphans=150)
+async def test_nothing_is_planned_under_a_freeze(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=2)
     rule = the_rule()
+    async with a_stage(ground) as stage:
+        run = await repaired(stage, rule)
+        await stage.state.freeze(rule.name, "olga", "stop", stage.clock.now())
+        made = await stage.undo.plan(rule, run, "olga", approved=True)
+        assert await stage.state.undos(run.id) == []
+    assert made.refusal is not None
+    assert made.refusal.guard is GuardName.FROZEN
+
+
+class Freezing(Aftermath):
+    """Somebody freezes everything while the first batch is under way."""
+
+    def __init__(self, sessions: Sessions, stage: Stage) -> None:
+        super().__init__(sessions)
+        self._stage = stage
+
+    async def remove(self, rule: Rule, written: Mapping[str, str], transaction: Transaction) -> Mapping[str, Removal]:
+        removed = await super().remove(rule, written, transaction)
+        await self._stage.state.freeze("*", "olga", "stop", self._stage.clock.now())
+        return removed
+
+
+async def test_a_freeze_stops_an_undo_between_its_batches(ground: Ground) -> None:
+    await ground.populate(users=1000, orphans=150)
+    rule, sessions = the_rule(), Sessions(ground.login_url)
     async with a_stage(ground) as stage:
         run = await repaired(stage, rule)
         made = await stage.undo.plan(rule, run, "olga", approved=True)
         assert made.plan is not None
         stored = await stage.state.undo(made.plan.id)
         assert stored is not None
-        await stage.state.freeze("*", "olga", "stop", stage.clock.now())
-        at_once = await stage.undo.apply(rule, stored, "olga")
-        epoch = await stage.state.acquire("public.users", "by hand", 10.0, stage.clock.now())
-        assert epoch is not None
-        async with stage.state.undo_batch(made.plan.id, "public.users", epoch, stage.clock.now()) as batch:
-            between = batch.frozen
-    assert at_once.refusal is not None
-    assert at_once.refusal.guard is GuardName.FROZEN
-    assert between is not None
-    assert await ground.sql("select count(*) from public.users") == [(1000,)]
+        stage.undo._direct = Freezing(sessions, stage)
+        done = await stage.undo.apply(rule, stored, "olga")
+        await sessions.close()
+    assert done.refusal is not None
+    assert done.refusal.guard is GuardName.FROZEN
+    assert (done.counts, done.status) == ({"removable": 50, "undone": 100}, PlanStatus.APPROVED)
+    assert await ground.sql("select count(*) from public.users") == [(900,)]
 
 
 @pytest.mark.parametrize(
