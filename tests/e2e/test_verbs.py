@@ -310,6 +310,7 @@ def test_validate_tells_what_was_loaded(project: Project) -> None:
         "problems": [],
         "checks": ["service-key", "backend-health"],
         "rules": [RULE],
+        "remarks": [f"{RULE}: public.credit_transactions outlives a row of public.users: it can restore the row"],
     }
     assert not project.state.exists()
 
