@@ -27,6 +27,8 @@ from sidecar.domain.event import (
     TickMissed,
     TickPostponed,
     TickStarted,
+    UndoFinished,
+    VerificationMade,
     VerifyFailed,
 )
 from sidecar.domain.look import Counts, ProofFailure
@@ -211,6 +213,8 @@ def one_of_each() -> tuple[Event, ...]:
         settled({RowResult.INSERTED: 3}, done=3, total=3),
         CapMeasured(rule=RULE, window="day", ratio=0.25),
         VerifyFailed(rule=RULE, run_id="r1", invariant="row_missing", rows=1),
+        VerificationMade(rule=RULE, run_id="r1", number=1, holds=True, rows=2, corrected=1, drift=0.0),
+        UndoFinished(rule=RULE, run_id="r1", undo_id="undo-1", applied=True, rows={"undone": 2}, refusal=None),
         ended(Outcome.REFUSED, run_id=None, refusal=a_refusal()),
         FreezeRead(rule=RULE, frozen=True),
         BreakerRead(rule=RULE, open=True),
