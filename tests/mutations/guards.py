@@ -1,6 +1,6 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import direct, memory, steering, stopping, trail
+from tests.mutations import direct, memory, reporting, steering, stopping, trail
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -38,4 +38,12 @@ DECISIONS = (
     ),
 )
 
-GUARDS = (*DECISIONS, *trail.GUARDS, *steering.GUARDS, *stopping.GUARDS, *memory.GUARDS, *direct.GUARDS)
+GUARDS = (
+    *DECISIONS,
+    *trail.GUARDS,
+    *reporting.GUARDS,
+    *steering.GUARDS,
+    *stopping.GUARDS,
+    *memory.GUARDS,
+    *direct.GUARDS,
+)
