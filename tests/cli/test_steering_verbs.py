@@ -189,7 +189,7 @@ async def test_a_run_that_the_breaker_stopped_says_so_with_the_rows_that_opened_
     shown = await told(app, (await only_run(stage)).id)
 
     assert shown.document["why"] == "breaker_open"
-    assert any(line == "        1  conflict  23505" for line in shown.lines)
+    assert any(line.startswith("        1  conflict  23505  (another row has") for line in shown.lines)
 
 
 class Stepping(FakeClock):

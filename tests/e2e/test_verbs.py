@@ -16,7 +16,7 @@ from tests.e2e.conftest import Sidecar
 VERBS = sorted(command.name or command.callback.__name__ for command in cli.registered_commands if command.callback)
 CONTRACT = {
     *("run", "check", "validate", "detect", "plan", "show", "approve", "reject", "apply", "backfill", "runs"),
-    *("explain", "attest", "quarantine", "freeze", "unfreeze", "pause", "resume", "abort", "demo", "schema"),
+    *("explain", "attest", "quarantine", "freeze", "unfreeze", "pause", "resume", "abort", "undo", "demo", "schema"),
 }
 REFUSAL = ("guard", "value", "limit", "do")
 

@@ -65,7 +65,7 @@ def test_names_say_a_noun_and_what_happened_to_it() -> None:
     for kind in CATALOGUE:
         noun, _, verb = kind.name.partition(".")
         assert noun.isalpha()
-        assert verb.endswith(("ed", "read", "made", "caught")), kind.name
+        assert verb.endswith(("ed", "read", "made", "caught", "held")), kind.name
     assert len({kind.name for kind in CATALOGUE}) == len(CATALOGUE)
 
 

@@ -47,7 +47,7 @@ async def _trials(folder: Path, children: ForkServerContext, *, deaths: int) -> 
     seed = random.randrange(2**32)
     print(f"deaths drawn from seed {seed}")
     moments, tally = random.Random(seed), Tally()
-    async with a_world(folder, orphans=500, users=1_000) as world:
+    async with a_world(folder, orphans=300, users=600) as world:
         config = world.config()
         await world.forget()
         started = time.monotonic()

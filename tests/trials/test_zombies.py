@@ -36,7 +36,7 @@ async def _trials(folder: Path, children: ForkServerContext, *, zombies: int) ->
     seed = random.randrange(2**32)
     print(f"zombies drawn from seed {seed}")
     moments, seen = random.Random(seed), 0
-    async with a_world(folder, orphans=1_000, users=2_000) as world:
+    async with a_world(folder, orphans=500, users=1_000) as world:
         config = world.config()
         while seen < zombies:
             await world.forget()
