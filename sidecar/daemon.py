@@ -218,7 +218,7 @@ def _cycle(app: App, rule: Rule | Survey, ticker: Ticker, reaper: Reaper) -> Wor
         blind = min(blind + 1, BLIND_TICKS_AT_MOST) if cycle.outcome is Outcome.UNKNOWN else 0
         rests = {
             "asked": cycle.retry_after_seconds or 0.0,
-            "cost": took_seconds / SHARE_OF_TIME if cycle.run_id is None else 0.0,
+            "cost": 0.0 if app.shares_memory or cycle.run_id is not None else took_seconds / SHARE_OF_TIME,
             "blind": rule.every_seconds * blind,
         }
         cause = max(rests, key=lambda cause: rests[cause])

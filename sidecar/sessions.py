@@ -26,7 +26,7 @@ from sidecar.errors import (
 CONNECTIONS_AT_MOST = 8
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 2.0  # a row that somebody else holds longer is tried again later
-WRITE_SECONDS = 5.0  # half of a lease, so that no transaction of ours outlives the lease it was fenced by
+WRITE_SECONDS = 5.0  # for each statement, and for each pause between two: a stopped process holds its locks no longer
 READ_SECONDS = 120.0  # one statement over a table of ten million rows
 
 # The classes of SQLSTATE that say nothing about the rows: connection, resources, rollback, operator, and in 55 and 25
