@@ -148,7 +148,7 @@ def _assemble(
     new_id = _id_maker(clock)
     ender = Ender(data=data, state=state, clock=clock)
     holder = _holder()
-    leases = Leases(state=state, clock=clock, holder=holder, ttl_seconds=lease_seconds)
+    leases = Leases(state=state, reporter=reporter, clock=clock, holder=holder, ttl_seconds=lease_seconds)
     runner = Runner(
         applier=applier,
         verifier=verifier,

@@ -202,6 +202,16 @@ class TickPostponed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseMoved:
+    """This process took a lease under `epoch`, or holds it no longer. `lost` says that another one took over."""
+
+    lease: str
+    epoch: int
+    held: bool
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditChecked:
     """The audit's chain was followed, over `rows` rows.
 
@@ -253,6 +263,7 @@ Event: TypeAlias = (
     | RunHeld
     | DamageRecurred
     | TickPostponed
+    | LeaseMoved
     | AuditChecked
     | LifecycleChanged
     | FaultCaught

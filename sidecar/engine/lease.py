@@ -5,8 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from sidecar.domain.event import LeaseMoved
 from sidecar.errors import LeaseLost, StateUnavailable
-from sidecar.ports import Clock, State
+from sidecar.ports import Clock, Reporter, State
 
 TTL_SECONDS = 10.0  # how long a dead holder blocks its successor
 RENEWALS_PER_TTL = 5  # four may fail before the lease runs out
@@ -23,8 +24,11 @@ class Lease:
 class Leases:
     """Leases of one process. One process never holds the same lease twice: a second taker waits for the first."""
 
-    def __init__(self, *, state: State, clock: Clock, holder: str, ttl_seconds: float = TTL_SECONDS) -> None:
+    def __init__(
+        self, *, state: State, reporter: Reporter, clock: Clock, holder: str, ttl_seconds: float = TTL_SECONDS
+    ) -> None:
         """Act as `holder`, a name that no other process has."""
+        self._reporter = reporter
         self.ttl_seconds = ttl_seconds
         self._state = state
         self._clock = clock
@@ -42,6 +46,8 @@ class Leases:
             if epoch is None:
                 yield None
                 return
+            self._reporter.emit(LeaseMoved(lease=name, epoch=epoch, held=True))
+            lost = False
             try:
                 async with asyncio.TaskGroup() as group:
                     renewing = group.create_task(self._renew(name, epoch), name=f"renew {name}")
@@ -50,8 +56,10 @@ class Leases:
             except BaseExceptionGroup as group:
                 # The group is only how the renewing is done: what ended the block comes out as itself.
                 ended = (group.subgroup(LeaseLost) or group).exceptions[0]
+                lost = isinstance(ended, LeaseLost)
                 raise ended from ended.__cause__
             finally:
+                self._reporter.emit(LeaseMoved(lease=name, epoch=epoch, held=False, lost=lost))
                 await asyncio.shield(self._state.release(name, epoch))
 
     async def _acquire(self, name: str, wait_seconds: float) -> int | None:

@@ -126,6 +126,15 @@ VERIFY_FAILURES: Final = _counter(
 CREDITS_DRIFT: Final = _gauge(
     "sidecar_credits_drift", _RULE, "Credits restored minus credits expected by the last verified run, in credits."
 )
+LEASE_HELD: Final = _gauge(
+    "sidecar_lease_held", ("lease",), "1 while this process holds the lease of a target table, or of a report; else 0."
+)
+LEASE_EPOCH: Final = _gauge(
+    "sidecar_lease_epoch", ("lease",), "Epoch under which this process last held the lease; it rises with each taking."
+)
+FENCED_WRITES: Final = _counter(
+    "sidecar_fenced_writes_total", ("lease",), "Work of this process that ended since another one had taken the lease."
+)
 AUDIT_CHAIN_OK: Final = _gauge(
     "sidecar_audit_chain_ok",
     (),
@@ -153,6 +162,7 @@ CATALOGUE: Final = (
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,
     REFUSALS, FROZEN, BREAKER_OPEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
+    LEASE_HELD, LEASE_EPOCH, FENCED_WRITES,
     AUDIT_CHAIN_OK, AUDIT_HEAD_SEQ,
     LISTENER_FAILURES, NOTIFICATIONS, BUILD,
 )  # fmt: skip

@@ -21,6 +21,7 @@ from sidecar.domain.event import (
     Event,
     FaultCaught,
     FreezeRead,
+    LeaseMoved,
     LifecycleChanged,
     LookFinished,
     PlanMade,
@@ -118,6 +119,12 @@ CATALOGUE: Final = (
         (INFO, WARNING),
         ("rule", "before", "after", "reason"),
         "A run of the rule moved the breaker of its table: closed, open or half_open; `reason` is why it opened.",
+    ),
+    Kind(
+        "lease.moved",
+        (DEBUG, WARNING),
+        ("lease", "epoch", "held", "lost"),
+        "This process took a lease or holds it no longer; `lost` when another one took over.",
     ),
     Kind("run.held", (WARNING,), ("rule", "run_id", "reason"), "A run waits before its next batch, and why."),
     Kind(
@@ -289,6 +296,11 @@ def _breaker_moved(event: BreakerMoved) -> Line:
     return Line("breaker.moved", WARNING if event.after is BreakerStatus.OPEN else INFO, fields)
 
 
+def _lease_moved(event: LeaseMoved) -> Line:
+    fields = {"lease": event.lease, "epoch": event.epoch, "held": event.held, "lost": event.lost}
+    return Line("lease.moved", WARNING if event.lost else DEBUG, fields)
+
+
 _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     CheckObserved: _check_observed,
     TickStarted: _plain("tick.started", DEBUG, "kind", "name", "lag_seconds"),
@@ -308,6 +320,7 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     RunHeld: _plain("run.held", WARNING, "rule", "run_id", "reason"),
     DamageRecurred: _plain("damage.recurred", WARNING, "rule", "users"),
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
+    LeaseMoved: _lease_moved,
     AuditChecked: _audit_checked,
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),
     FaultCaught: _plain("fault.caught", ERROR, "where", "error_type", "detail"),

@@ -23,6 +23,7 @@ from sidecar.domain.event import (
     Event,
     FaultCaught,
     FreezeRead,
+    LeaseMoved,
     LifecycleChanged,
     LookFinished,
     PlanMade,
@@ -93,6 +94,7 @@ class Metrics:
                 BreakerRead: self._breaker_read,
                 BreakerMoved: self._breaker_moved,
                 FaultCaught: self._fault_caught,
+                LeaseMoved: self._lease_moved,
                 AuditChecked: self._audit_checked,
                 PlanMade: _say_nothing,
                 RunHeld: _say_nothing,
@@ -253,6 +255,12 @@ class Metrics:
 
     def _freeze_read(self, event: FreezeRead) -> None:
         self._exposition.gauge(m.FROZEN).put((event.rule,), float(event.frozen))
+
+    def _lease_moved(self, event: LeaseMoved) -> None:
+        of = self._exposition
+        of.gauge(m.LEASE_HELD).put((event.lease,), float(event.held))
+        of.gauge(m.LEASE_EPOCH).put((event.lease,), float(event.epoch))
+        of.counter(m.FENCED_WRITES, event.lease).inc(float(event.lost))
 
     def _audit_checked(self, event: AuditChecked) -> None:
         of, standing = self._exposition, event.verdict

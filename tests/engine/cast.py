@@ -134,7 +134,7 @@ class Stage:
             clock=self.clock,
             new_id=new_id,
         )
-        self.leases = Leases(state=self.state, clock=self.clock, holder=self.holder)
+        self.leases = Leases(state=self.state, reporter=self.reporter, clock=self.clock, holder=self.holder)
         self.steering = Steering(leases=self.leases, ender=self.ender, state=self.state, clock=self.clock)
         self.repair = Repair(
             looker=self.looker,

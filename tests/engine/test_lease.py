@@ -6,10 +6,11 @@ from typing import cast
 
 import pytest
 
+from sidecar.domain.event import LeaseMoved
 from sidecar.engine.lease import RENEWALS_PER_TTL, TTL_SECONDS, Lease, Leases
 from sidecar.errors import LeaseLost, StateUnavailable
 from sidecar.ports import State
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, RecordingReporter
 
 TABLE = "public.users"
 
@@ -39,7 +40,7 @@ class ShakyMemory:
 
 
 def leases(state: State | ShakyMemory, clock: FakeClock, holder: str = "a") -> Leases:
-    return Leases(state=cast("State", state), clock=clock, holder=holder)
+    return Leases(state=cast("State", state), reporter=RecordingReporter(), clock=clock, holder=holder)
 
 
 async def test_a_lease_is_held_for_the_time_of_a_block_under_a_rising_epoch(state: State, clock: FakeClock) -> None:
@@ -187,3 +188,21 @@ async def test_a_lease_that_could_not_be_renewed_in_its_time_counts_as_lost(stat
 
     with pytest.raises(LeaseLost, match="could not be renewed in time"):
         await block()
+
+
+async def test_taking_losing_and_giving_back_are_told(state: State, clock: FakeClock) -> None:
+    reporter = RecordingReporter()
+    ours = Leases(state=state, reporter=reporter, clock=clock, holder="a")
+    async with ours.hold(TABLE):
+        pass
+
+    async def block() -> None:
+        async with ours.hold(TABLE):
+            await state.acquire(TABLE, "b", TTL_SECONDS, clock.now() + timedelta(seconds=TTL_SECONDS))
+            await clock.let_renew(TTL_SECONDS / RENEWALS_PER_TTL)
+            await asyncio.Event().wait()
+
+    with pytest.raises(LeaseLost):
+        await block()
+    told = [(event.epoch, event.held, event.lost) for event in reporter.told(LeaseMoved)]
+    assert told == [(1, True, False), (1, False, False), (2, True, False), (2, False, True)]

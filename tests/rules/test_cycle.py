@@ -71,7 +71,7 @@ class Desk:
             checks={"service-key": a_check()},
             watch=watch,
             surveys=self.data,
-            leases=Leases(state=self.state, clock=self.clock, holder=holder),
+            leases=Leases(state=self.state, reporter=self.reporter, clock=self.clock, holder=holder),
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,

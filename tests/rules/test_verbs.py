@@ -53,7 +53,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             checks={"service-key": a_check()},
             watch=stage.watch,
             surveys=answers,
-            leases=Leases(state=state, clock=clock, holder="daemon"),
+            leases=Leases(state=state, reporter=stage.reporter, clock=clock, holder="daemon"),
             state=state,
             reporter=stage.reporter,
             clock=clock,
