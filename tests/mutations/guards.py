@@ -1,6 +1,6 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import direct, memory, reporting, steering, stopping, trail
+from tests.mutations import afterwards, direct, memory, reporting, steering, stopping, trail
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -41,6 +41,7 @@ DECISIONS = (
 GUARDS = (
     *DECISIONS,
     *trail.GUARDS,
+    *afterwards.GUARDS,
     *reporting.GUARDS,
     *steering.GUARDS,
     *stopping.GUARDS,
