@@ -15,7 +15,7 @@ demo: .venv/.demo ## start the embedded stack with the incident in it and run Si
 	@$(BIN)/sidecar demo $(ARGS)
 
 test: .venv/.dev ## run the tests (ARGS="-k word"; ARGS="-n0 -s" shows the figures that they print)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: lint test docs ## what CI runs: lint, types, import contracts, tests, docs
 
