@@ -129,8 +129,8 @@ def _assemble(
 ) -> App:
     checks, data = {check.name: check for check in config.checks}, path.data
     looker = Looker(checks=checks, watch=watch, data=data, state=state, reporter=reporter, clock=clock)
-    verifier = Verifier(data=data, state=state, reporter=reporter, clock=clock, direct=path.direct)
     switch = FreezeFile(config.freeze_file)
+    verifier = Verifier(data=data, state=state, switch=switch, reporter=reporter, clock=clock, direct=path.direct)
     breakers = Breakers(state=state, reporter=reporter, clock=clock)
     bounds = Bounds(state=state, switch=switch, breakers=breakers, reporter=reporter, clock=clock)
     applier = Applier(

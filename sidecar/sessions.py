@@ -160,8 +160,11 @@ def _of_driver(error: BaseException | None, *, lost: bool) -> SidecarError:
 
 
 def _primary(error: BaseException | None) -> str:
-    """Return the message of classes that name tables, columns and types, and never a row's value."""
-    return _said(error, "message_primary")
+    """Return the message of classes that name tables, columns and types, and never a row's value.
+
+    Inside a function of the user's, which the context tells, a message of any class may say anything.
+    """
+    return "a function's own words" if _said(error, "context") else _said(error, "message_primary")
 
 
 def _said(error: BaseException | None, field: str) -> str:

@@ -1,6 +1,7 @@
 """Write one run's rows in batches: read again, announce, insert, account for every row. Nothing is assumed.
 
 The edge cases, in the order in which they can happen to a batch:
+- a row is held since the plan was made, because a person took it back: it is not brought back (`quarantined`);
 - a row's facts moved since the plan was made: it is left alone (`raced`, or `quarantined` with what bars it now);
 - somebody froze the rule: the batch is not announced, the run stops where it is;
 - the breaker opens on what became of a batch: no other one follows;
@@ -98,7 +99,7 @@ class Applier:
     async def _write_rest(self, work: Work) -> Halted | None:
         """Write what is left: one row, verified, then batches that grow while the database bears them."""
         rows, stored = {row.key: row for row in work.plan.rows}, await self._state.rows(work.run.id)
-        left = [rows[row.key] for row in stored if row.settled.result is RowResult.PLANNED]
+        left = await self._not_held(work, [rows[r.key] for r in stored if r.settled.result is RowResult.PLANNED])
         if not left:
             return None
         if (refusal := await self._breakers.admit(work.rule, work.lease)) is not None:
@@ -120,6 +121,15 @@ class Applier:
                     return None
                 is_canary = False
         return None
+
+    async def _not_held(self, work: Work, left: Sequence[PlanRow]) -> list[PlanRow]:
+        """Leave out what is held since the plan was made: a person took the row back, or the database refused it."""
+        entries = await self._state.held(work.rule.name, self._clock.now())
+        held = {entry.key for entry in entries if entry.source == "run"}
+        barred = Settled(result=RowResult.QUARANTINED, reason=str(FindingClass.WRITE_REJECTED))
+        if settled := {row.key: barred for row in left if row.key in held}:
+            await self._settle(work, settled)
+        return [row for row in left if row.key not in settled]
 
     async def _may_go_on(self, work: Work) -> Halted | None:
         """Wait while a signal says so, and checkpoint for a drain."""

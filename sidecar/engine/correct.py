@@ -10,11 +10,11 @@ from datetime import datetime
 
 from sidecar.afterwards import Correction, Direct
 from sidecar.domain.plan import PlanRow
-from sidecar.domain.rule import Amount
+from sidecar.domain.rule import Amount, Mode
 from sidecar.engine.evidence import Proven, amount_of, prove_now
 from sidecar.engine.work import Work
 from sidecar.errors import WriteRejected
-from sidecar.ports import Clock, Data, State
+from sidecar.ports import Clock, Data, FreezeSwitch, State
 
 HORIZON_SECONDS_AT_MOST = 10.0  # how long a run waits for transactions that could not see its rows; then later looks do
 POLL_SECONDS = 0.1
@@ -32,11 +32,12 @@ class Raced:
 class Corrector:
     """Corrects rows of one run at a time."""
 
-    def __init__(self, *, direct: Direct, data: Data, state: State, clock: Clock) -> None:
-        """Correct through `direct`, in a transaction of `state`."""
+    def __init__(self, *, direct: Direct, data: Data, state: State, switch: FreezeSwitch, clock: Clock) -> None:
+        """Correct through `direct`, in a transaction of `state`; `switch` freezes everything from outside of it."""
         self._direct = direct
         self._data = data
         self._state = state
+        self._switch = switch
         self._clock = clock
 
     async def horizon_passed(self, run_id: str) -> bool:
@@ -53,8 +54,8 @@ class Corrector:
 
         Raises: LeaseLost; what `Data` raises.
         """
-        if not raced or not work.proof.catalogue.visible or work.proof.catalogue.ledger_writers:
-            return []  # a ledger that its users may write is no evidence that nobody reads first
+        if not raced or not _is_open(work) or await self._switch.thrown() is not None:
+            return []
         proven = await prove_now(self._state, self._data, work, [row.planned for row in raced])
         due = [row for row in raced if _may(row, proven.get(row.planned.key), began_at)]
         run, lease = work.run, work.lease
@@ -76,6 +77,16 @@ class Corrector:
         if after is not None:
             await correction.corrected(key, row.written, after)
         return after is not None
+
+
+def _is_open(work: Work) -> bool:
+    """Say whether rule and schema allow a correction at all: both may have changed since the run."""
+    catalogue = work.proof.catalogue
+    if work.rule.mode is Mode.OBSERVE or not catalogue.visible:
+        return False
+    if catalogue.fingerprint != work.plan.schema_fingerprint:
+        return False  # nobody has read the trigger that came since, and the UPDATE would set it off
+    return not catalogue.ledger_writers  # what its users may write is no evidence that nobody reads first
 
 
 def _may(row: Raced, proven: Proven | None, began_at: datetime) -> bool:

@@ -15,7 +15,7 @@ from sidecar.domain.verification import Verification, VerifyResult
 from sidecar.engine.correct import Corrector, Raced
 from sidecar.engine.evidence import amount_of, prove_now
 from sidecar.engine.work import Work
-from sidecar.ports import Clock, Data, Reporter, State, StoredRow
+from sidecar.ports import Clock, Data, FreezeSwitch, Reporter, State, StoredRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,27 @@ class Verifier:
     """Verifies runs from the source, never from what an insert answered."""
 
     def __init__(
-        self, *, data: Data, state: State, reporter: Reporter, clock: Clock, direct: Direct | None = None
+        self,
+        *,
+        data: Data,
+        state: State,
+        switch: FreezeSwitch,
+        reporter: Reporter,
+        clock: Clock,
+        direct: Direct | None = None,
     ) -> None:
-        """Read through `data`; `state` knows the anchors of balances. Without `direct` nothing is ever corrected."""
+        """Read through `data`; `state` knows the anchors of balances. Without `direct` nothing is ever corrected.
+
+        `switch` stops corrections from outside of `state`.
+        """
         self._data = data
         self._state = state
         self._reporter = reporter
         self._clock = clock
         self._direct = direct
-        self._corrector = None if direct is None else Corrector(direct=direct, data=data, state=state, clock=clock)
+        self._corrector = (
+            None if direct is None else Corrector(direct=direct, data=data, state=state, switch=switch, clock=clock)
+        )
 
     async def verify(self, work: Work, keys: Collection[str] | None = None) -> Verified:
         """Compare each inserted row, or those among `keys`, with its plan and its evidence.

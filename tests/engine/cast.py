@@ -98,7 +98,12 @@ class Stage:
             clock=self.clock,
         )
         self.verifier = Verifier(
-            data=self.data, state=self.state, reporter=self.reporter, clock=self.clock, direct=self.direct
+            data=self.data,
+            state=self.state,
+            switch=self.switch,
+            reporter=self.reporter,
+            clock=self.clock,
+            direct=self.direct,
         )
         self.breakers = Breakers(state=self.state, reporter=self.reporter, clock=self.clock)
         bounds = Bounds(
