@@ -20,7 +20,8 @@ from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import FromSubject, Rule, Value
 from sidecar.errors import WriteRejected
-from sidecar.ports import BalanceBook, Landed, Transaction
+from sidecar.ports import Landed, Transaction
+from sidecar.sights import BalanceBook
 
 START = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 E = TypeVar("E")

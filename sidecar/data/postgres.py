@@ -27,8 +27,9 @@ from sidecar.domain.look import Catalogue, Facts, ProofFailure, ReadProof, Sight
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule, Value
 from sidecar.errors import AccessDenied, AnswerMalformed, TransientError, WriteRejected
-from sidecar.ports import BalanceBook, Description, Landed, Transaction
+from sidecar.ports import Description, Landed, Transaction
 from sidecar.sessions import READ_SECONDS, Role, Sessions
+from sidecar.sights import BalanceBook
 
 STANDBY = "this is a standby, which may lag behind: give database.url the primary's address"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sidecar.domain.rule import Amount
-from sidecar.ports import BalanceBook
+from sidecar.sights import BalanceBook
 
 NOTED_AT_ONCE = 1000
 NOTED_KEYS_HELD = 100_000  # about 10 MB; a first look notes everybody

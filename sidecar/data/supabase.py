@@ -29,7 +29,8 @@ from sidecar.errors import (
     SchemaMismatch,
     TransientError,
 )
-from sidecar.ports import BalanceBook, Description, Landed, Transaction
+from sidecar.ports import Description, Landed, Transaction
+from sidecar.sights import BalanceBook
 
 KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL
 EMAIL_CHARS_AT_ONCE = 4000  # as percent-encoded

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sidecar.domain.run import RowResult, Settled
-from sidecar.ports import Attested, Touched
+from sidecar.sights import Attested, Touched
 from sidecar.state.store import Store
 from sidecar.state.tables import attestations, run_rows, runs
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.finding import FindingClass
-from sidecar.ports import Quarantined
+from sidecar.sights import Quarantined
 from sidecar.state import audit, bulk
 from sidecar.state.attempts import pardon
 from sidecar.state.store import Store, insert, one_at_a_time

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sidecar.app import App
 from sidecar.domain.check import Observation
 from sidecar.errors import UsageError
-from sidecar.ports import Quarantined
+from sidecar.sights import Quarantined
 from sidecar.verbs.result import (
     Exit,
     Result,

@@ -11,7 +11,7 @@ from sidecar.domain.finding import Finding, FindingClass
 from sidecar.domain.look import Catalogue, Facts, Subject
 from sidecar.domain.rule import Rule
 from sidecar.errors import SidecarError
-from sidecar.ports import Attested, Quarantined, Touched
+from sidecar.sights import Attested, Quarantined, Touched
 from sidecar.verbs.evidence_case import evidence_case
 from sidecar.verbs.result import iso
 

@@ -25,7 +25,7 @@ from sidecar.data.shapes import amount_of, catalogue_of
 from sidecar.data.streams import Noted, noting
 from sidecar.domain.look import Catalogue, Counts, ProofFailure, Unproven
 from sidecar.domain.rule import Amount, FromBalance, Origin, Rule, Table
-from sidecar.ports import BalanceBook
+from sidecar.sights import BalanceBook
 
 YOUNG_AT_MOST = 5000  # they are only counted, never written: the number may be a floor
 STREAMED_ROWS = 1000  # of the detection, in memory at once
