@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sidecar.assembly import Assembly
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.kinds import KINDS
 from sidecar.clock import SystemClock
@@ -16,28 +17,18 @@ from sidecar.data.prometheus import NoSource, Prometheus
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
-from sidecar.engine.apply import Applier
-from sidecar.engine.bounds import Bounds
-from sidecar.engine.breaker import Breakers
 from sidecar.engine.cycle import Cycle
-from sidecar.engine.ending import Ender
-from sidecar.engine.lease import TTL_SECONDS, Leases
+from sidecar.engine.lease import TTL_SECONDS
 from sidecar.engine.look import Looker
-from sidecar.engine.planning import Planner
 from sidecar.engine.repair import Repair
 from sidecar.engine.reverify import Reverifier
-from sidecar.engine.running import Runner
 from sidecar.engine.steering import Steering
 from sidecar.engine.survey import Surveyor
-from sidecar.engine.throttle import Throttle
 from sidecar.engine.undo import Undo
-from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
-from sidecar.engine.writing import Writer
 from sidecar.errors import UsageError
-from sidecar.freeze_file import FreezeFile
-from sidecar.paths import Path, open_path
-from sidecar.ports import Clock, Data, Probe, Reporter, Signals, State
+from sidecar.paths import open_path
+from sidecar.ports import Clock, Data, Probe, Reporter, State
 from sidecar.state.open import open_state
 from sidecar.wire import open_client
 
@@ -113,104 +104,38 @@ async def open_app(
         await watch.remember()
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
-        yield _assemble(config, clock, state, path, signals, watch, reporter, stopping, lease_seconds)
-
-
-def _assemble(
-    config: Config,
-    clock: Clock,
-    state: State,
-    path: Path,
-    signals: Signals,
-    watch: Watch,
-    reporter: Reporter,
-    stopping: Callable[[], bool],
-    lease_seconds: float,
-) -> App:
-    checks, data = {check.name: check for check in config.checks}, path.data
-    looker = Looker(checks=checks, watch=watch, data=data, state=state, reporter=reporter, clock=clock)
-    switch = FreezeFile(config.freeze_file)
-    verifier = Verifier(data=data, state=state, switch=switch, reporter=reporter, clock=clock, direct=path.direct)
-    breakers = Breakers(state=state, reporter=reporter, clock=clock)
-    bounds = Bounds(state=state, switch=switch, breakers=breakers, reporter=reporter, clock=clock)
-    applier = Applier(
-        looker=looker,
-        writer=Writer(data=data, state=state, switch=switch, clock=clock),
-        verifier=verifier,
-        breakers=breakers,
-        throttle=Throttle(signals=signals, state=state, reporter=reporter, clock=clock, stopping=stopping),
-        data=data,
-        state=state,
-        reporter=reporter,
-        clock=clock,
-        stopping=stopping,
-    )
-    new_id = _id_maker(clock)
-    ender = Ender(data=data, state=state, clock=clock)
-    holder = _holder()
-    leases = Leases(state=state, reporter=reporter, clock=clock, holder=holder, ttl_seconds=lease_seconds)
-    runner = Runner(
-        applier=applier,
-        verifier=verifier,
-        ender=ender,
-        bounds=bounds,
-        breakers=breakers,
-        state=state,
-        reporter=reporter,
-        clock=clock,
-        new_id=new_id,
-    )
-    repair = Repair(
-        looker=looker,
-        planner=Planner(bounds=bounds, state=state, reporter=reporter, clock=clock),
-        runner=runner,
-        leases=leases,
-        state=state,
-        reporter=reporter,
-        clock=clock,
-        new_id=new_id,
-    )
-    return App(
-        config=config,
-        holder=holder,
-        clock=clock,
-        state=state,
-        data=data,
-        watch=watch,
-        looker=looker,
-        repair=repair,
-        steering=Steering(leases=leases, ender=ender, state=state, clock=clock),
-        surveyor=Surveyor(
-            checks=checks,
+        parts = Assembly(
+            config=config,
+            clock=clock,
+            state=state,
+            path=path,
+            signals=signals,
             watch=watch,
-            surveys=path.surveys,
-            leases=leases,
-            state=state,
             reporter=reporter,
-            clock=clock,
-        ),
-        reverifier=Reverifier(
-            looker=looker,
-            verifier=verifier,
-            breakers=breakers,
-            leases=leases,
-            state=state,
-            reporter=reporter,
-            clock=clock,
-        ),
-        undo=Undo(
-            looker=looker,
-            bounds=bounds,
-            switch=switch,
-            leases=leases,
-            direct=path.direct,
-            state=state,
-            reporter=reporter,
-            clock=clock,
-            new_id=new_id,
-        ),
-        reporter=reporter,
-        stopping=stopping,
+            stopping=stopping,
+            holder=_holder(),
+            new_id=_id_maker(clock),
+            lease_seconds=lease_seconds,
+        )
+        yield _app(parts)
+
+
+def _app(parts: Assembly) -> App:
+    return App(
+        config=parts.config,
+        holder=parts.holder,
+        clock=parts.clock,
+        state=parts.state,
+        data=parts.path.data,
+        watch=parts.watch,
+        looker=parts.looker,
+        repair=parts.repair,
+        steering=parts.steering,
+        surveyor=parts.surveyor,
+        reverifier=parts.reverifier,
+        undo=parts.undo,
+        reporter=parts.reporter,
+        stopping=parts.stopping,
     )
 
 

@@ -10,8 +10,10 @@ import pytest
 from sidecar.demo.postgres import PostgresServer
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.rule import FromBalance, Mode, Origin, Rule
-from sidecar.domain.run import Outcome
+from sidecar.domain.run import Outcome, Run
 from sidecar.domain.verification import VerifyResult
+from sidecar.engine.undo import Undone
+from sidecar.roles import roles_sql
 from tests.engine.cast import Stage
 from tests.fakes import FakeSwitch
 from tests.verify.cast import Ground, a_stage, key_of, make_ground, the_rule
@@ -126,3 +128,134 @@ async def test_a_plan_that_was_approved_before_does_not_bring_back_what_a_person
         rows = await stage.rows(after)
     assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
     assert [str(result) for result, _ in rows.values()] == ["quarantined"]
+
+
+PARTED = """
+    alter table public.generations drop constraint generations_user_id_fkey;
+    alter table public.users rename to whole;
+    create table public.users (like public.whole including defaults) partition by hash (id);
+    alter table public.users add primary key (id);
+    create table public.users_0 partition of public.users for values with (modulus 1, remainder 0);
+    insert into public.users select * from public.whole;
+    drop table public.whole;
+"""
+
+
+async def parted(ground: Ground) -> None:
+    """Let the target be a partitioned table, with one part for all rows."""
+    await ground.sql(PARTED)
+    await ground.sql(roles_sql([the_rule()]))
+
+
+async def test_a_trigger_on_a_part_of_the_target_must_be_reviewed_too(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=1)
+    await parted(ground)
+    await ground.sql(
+        """create function public.welcome() returns trigger language plpgsql as $$ begin return new; end $$;
+           create trigger welcome before insert on public.users_0
+             for each row execute function public.welcome()"""
+    )
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(RULE)
+    assert cycle.refusal is not None, cycle
+    assert (cycle.refusal.guard, cycle.refusal.value) == (GuardName.TRIGGERS_REVIEWED, "welcome")
+    assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
+
+
+async def test_whoever_may_write_a_part_of_the_ledger_may_forge_it(ground: Ground) -> None:
+    """A part is a table of its own to the API, and row level security of the whole does not hold for it."""
+    await ground.sql(
+        """alter table public.credit_transactions rename to whole;
+           create table public.credit_transactions (like public.whole including defaults) partition by hash (user_id);
+           create table public.movements_0 partition of public.credit_transactions
+             for values with (modulus 1, remainder 0);
+           alter table public.credit_transactions enable row level security;
+           create index on public.credit_transactions (user_id);
+           grant insert on public.movements_0 to authenticated"""
+    )
+    await ground.sql(roles_sql([the_rule()]))
+    await ground.populate(users=20, orphans=1)
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(RULE)
+    assert cycle.refusal is not None, cycle
+    assert cycle.refusal.guard is GuardName.LEDGER_FORGEABLE
+    assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
+
+
+async def test_an_undo_sees_what_refers_to_a_part_of_the_target(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=1)
+    await parted(ground)
+    await ground.sql(
+        "create table public.notes (user_id uuid references public.users_0 (id) on delete cascade);"
+        "grant select on public.notes to sidecar_detector"
+    )
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(RULE)
+        run = await stage.state.run(cycle.run_id or "")
+        assert run is not None
+        await ground.sql("insert into public.notes values (%s)", key_of(1))
+        done = await undone(stage, RULE, run)
+    assert done.counts == {"has_dependants": 1}
+    assert await ground.sql("select count(*) from public.notes") == [(1,)]
+
+
+async def test_an_undo_that_a_trigger_refuses_is_told_and_changes_nothing(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=1)
+    await ground.sql(
+        """create function public.keep() returns trigger language plpgsql as $$ begin
+             raise exception 'never delete %', old.email; end $$;
+           create trigger keep before delete on public.users for each row execute function public.keep()"""
+    )
+    reviewed = replace(RULE, guard=replace(RULE.guard, triggers_reviewed=frozenset({"keep"})))
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(reviewed)
+        run = await stage.state.run(cycle.run_id or "")
+        assert run is not None
+        done = await undone(stage, reviewed, run)
+    assert done.blind is not None
+    assert "P0001" in done.blind.detail
+    assert "example.org" not in done.blind.detail
+    assert await ground.sql(BALANCE, key_of(1)) == [(800,)]
+
+
+async def undone(stage: Stage, rule: Rule, run: Run) -> Undone:
+    """Plan, approve and carry out an undo, as a person at the prompt does."""
+    made = await stage.undo.plan(rule, run, "olga", approved=True)
+    if made.plan is None or not made.plan.removable:
+        return made
+    stored = await stage.state.undo(made.plan.id)
+    assert stored is not None, made
+    return await stage.undo.apply(rule, stored, "olga")
+
+
+@pytest.mark.xfail(strict=True, reason="a sight of a row that was undone since still counts as a snapshot of its own")
+async def test_a_balance_that_a_person_took_back_does_not_vouch_for_itself(ground: Ground) -> None:
+    await ground.populate(users=20, orphans=1)
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(RULE)
+        run = await stage.state.run(cycle.run_id or "")
+        assert run is not None
+        await stage.repair.tick(RULE)  # a look sees the row
+        assert (await undone(stage, RULE, run)).counts == {"undone": 1}
+        # The ledger was wrong: a person puts it right, and releases the row.
+        await ground.sql(
+            "update public.credit_transactions set amount = -100, balance_after = 900 where user_id = %s and amount < 0",
+            key_of(1),
+        )
+        for entry in await stage.state.held(RULE.name, stage.clock.now()):
+            assert await stage.state.let_go(entry.id, "olga", stage.clock.now())
+        await stage.repair.tick(RULE)
+    assert await ground.sql(BALANCE, key_of(1)) == [(900,)]
+
+
+@pytest.mark.xfail(strict=True, reason="told in docs/explanation/safety.md: any later movement is taken for a raced one")
+async def test_a_movement_long_after_the_run_whose_second_half_is_pending_is_left_alone(ground: Ground) -> None:
+    """An application that writes ledger and profile one after the other, in transactions of their own."""
+    await ground.populate(users=20, orphans=1)
+    async with a_stage(ground) as stage:
+        cycle = await stage.repair.tick(RULE)
+        assert cycle.outcome is Outcome.REPAIRED
+        await ground.sql(MOVE.replace("%(user)s", "%s"), key_of(1))
+        await stage.reverifier.due(RULE)
+        await ground.sql(ADD.replace("%(user)s", "%s"), key_of(1))
+    assert await ground.sql(BALANCE, key_of(1)) == [(850,)]
