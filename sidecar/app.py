@@ -27,6 +27,7 @@ from sidecar.engine.survey import Surveyor
 from sidecar.engine.undo import Undo
 from sidecar.engine.watch import Watch
 from sidecar.errors import UsageError
+from sidecar.freeze_file import FreezeFile
 from sidecar.paths import open_path
 from sidecar.ports import Clock, Data, Probe, Reporter, State
 from sidecar.state.open import open_state
@@ -105,10 +106,13 @@ async def open_app(
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
         parts = Assembly(
-            config=config,
+            checks={check.name: check for check in config.checks},
             clock=clock,
             state=state,
-            path=path,
+            data=path.data,
+            surveys=path.surveys,
+            direct=path.direct,
+            switch=FreezeFile(config.freeze_file),
             signals=signals,
             watch=watch,
             reporter=reporter,
@@ -117,16 +121,16 @@ async def open_app(
             new_id=_id_maker(clock),
             lease_seconds=lease_seconds,
         )
-        yield _app(parts)
+        yield _app(config, parts)
 
 
-def _app(parts: Assembly) -> App:
+def _app(config: Config, parts: Assembly) -> App:
     return App(
-        config=parts.config,
+        config=config,
         holder=parts.holder,
         clock=parts.clock,
         state=parts.state,
-        data=parts.path.data,
+        data=parts.data,
         watch=parts.watch,
         looker=parts.looker,
         repair=parts.repair,

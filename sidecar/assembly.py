@@ -1,10 +1,10 @@
 """How the parts of the engine are joined. Each part is built once, when it is first asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from sidecar.config.settings import Config
+from sidecar.afterwards import Direct
 from sidecar.domain.check import Check
 from sidecar.engine.apply import Applier
 from sidecar.engine.bounds import Bounds
@@ -23,19 +23,23 @@ from sidecar.engine.undo import Undo
 from sidecar.engine.verify import Verifier
 from sidecar.engine.watch import Watch
 from sidecar.engine.writing import Writer
-from sidecar.freeze_file import FreezeFile
-from sidecar.paths import Path
-from sidecar.ports import Clock, Reporter, Signals, State
+from sidecar.ports import Clock, Data, FreezeSwitch, Reporter, Signals, State, Surveys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """The engine over adapters that are open. `holder` is this process's own name; `new_id` makes ids."""
+    """The engine over what it needs of the world. `holder` is this process's own name; `new_id` makes ids.
 
-    config: Config
+    `checks` are by name; `direct` is None over REST.
+    """
+
+    checks: Mapping[str, Check]
     clock: Clock
     state: State
-    path: Path
+    data: Data
+    surveys: Surveys
+    direct: Direct | None
+    switch: FreezeSwitch
     signals: Signals
     watch: Watch
     reporter: Reporter
@@ -43,14 +47,6 @@ class Assembly:
     holder: str
     new_id: Callable[[], str]
     lease_seconds: float
-
-    @cached_property
-    def _checks(self) -> dict[str, Check]:
-        return {check.name: check for check in self.config.checks}
-
-    @cached_property
-    def _switch(self) -> FreezeFile:
-        return FreezeFile(self.config.freeze_file)
 
     @cached_property
     def leases(self) -> Leases:
@@ -67,50 +63,54 @@ class Assembly:
     def looker(self) -> Looker:
         """What looks at rules."""
         return Looker(
-            checks=self._checks,
+            checks=self.checks,
             watch=self.watch,
-            data=self.path.data,
+            data=self.data,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
         )
 
     @cached_property
-    def _verifier(self) -> Verifier:
+    def verifier(self) -> Verifier:
+        """What reads the source again."""
         return Verifier(
-            data=self.path.data,
+            data=self.data,
             state=self.state,
-            switch=self._switch,
+            switch=self.switch,
             reporter=self.reporter,
             clock=self.clock,
-            direct=self.path.direct,
+            direct=self.direct,
         )
 
     @cached_property
-    def _breakers(self) -> Breakers:
+    def breakers(self) -> Breakers:
+        """The breakers of target tables."""
         return Breakers(state=self.state, reporter=self.reporter, clock=self.clock)
 
     @cached_property
     def _bounds(self) -> Bounds:
         return Bounds(
             state=self.state,
-            switch=self._switch,
-            breakers=self._breakers,
+            switch=self.switch,
+            breakers=self.breakers,
             reporter=self.reporter,
             clock=self.clock,
         )
 
     @cached_property
-    def _ender(self) -> Ender:
-        return Ender(data=self.path.data, state=self.state, clock=self.clock)
+    def ender(self) -> Ender:
+        """What ends a run that is not carried on."""
+        return Ender(data=self.data, state=self.state, clock=self.clock)
 
     @cached_property
-    def _applier(self) -> Applier:
+    def applier(self) -> Applier:
+        """What writes the rows of runs."""
         return Applier(
             looker=self.looker,
-            writer=Writer(data=self.path.data, state=self.state, switch=self._switch, clock=self.clock),
-            verifier=self._verifier,
-            breakers=self._breakers,
+            writer=Writer(data=self.data, state=self.state, switch=self.switch, clock=self.clock),
+            verifier=self.verifier,
+            breakers=self.breakers,
             throttle=Throttle(
                 signals=self.signals,
                 state=self.state,
@@ -118,7 +118,7 @@ class Assembly:
                 clock=self.clock,
                 stopping=self.stopping,
             ),
-            data=self.path.data,
+            data=self.data,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
@@ -126,13 +126,14 @@ class Assembly:
         )
 
     @cached_property
-    def _runner(self) -> Runner:
+    def runner(self) -> Runner:
+        """What carries runs to their outcome."""
         return Runner(
-            applier=self._applier,
-            verifier=self._verifier,
-            ender=self._ender,
+            applier=self.applier,
+            verifier=self.verifier,
+            ender=self.ender,
             bounds=self._bounds,
-            breakers=self._breakers,
+            breakers=self.breakers,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,
@@ -145,7 +146,7 @@ class Assembly:
         return Repair(
             looker=self.looker,
             planner=Planner(bounds=self._bounds, state=self.state, reporter=self.reporter, clock=self.clock),
-            runner=self._runner,
+            runner=self.runner,
             leases=self.leases,
             state=self.state,
             reporter=self.reporter,
@@ -156,15 +157,15 @@ class Assembly:
     @cached_property
     def steering(self) -> Steering:
         """What pauses, resumes and aborts runs."""
-        return Steering(leases=self.leases, ender=self._ender, state=self.state, clock=self.clock)
+        return Steering(leases=self.leases, ender=self.ender, state=self.state, clock=self.clock)
 
     @cached_property
     def surveyor(self) -> Surveyor:
         """What looks at rules that only report."""
         return Surveyor(
-            checks=self._checks,
+            checks=self.checks,
             watch=self.watch,
-            surveys=self.path.surveys,
+            surveys=self.surveys,
             leases=self.leases,
             state=self.state,
             reporter=self.reporter,
@@ -176,8 +177,8 @@ class Assembly:
         """What verifies finished runs again."""
         return Reverifier(
             looker=self.looker,
-            verifier=self._verifier,
-            breakers=self._breakers,
+            verifier=self.verifier,
+            breakers=self.breakers,
             leases=self.leases,
             state=self.state,
             reporter=self.reporter,
@@ -190,9 +191,9 @@ class Assembly:
         return Undo(
             looker=self.looker,
             bounds=self._bounds,
-            switch=self._switch,
+            switch=self.switch,
             leases=self.leases,
-            direct=self.path.direct,
+            direct=self.direct,
             state=self.state,
             reporter=self.reporter,
             clock=self.clock,

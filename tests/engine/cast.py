@@ -6,30 +6,18 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from sidecar.afterwards import Direct
+from sidecar.assembly import Assembly
 from sidecar.domain.breaker import Breaker, Tried
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import CycleFinished
-from sidecar.domain.look import Subject
+from sidecar.domain.look import Subject, Unproven
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import RowResult
-from sidecar.engine.apply import Applier
-from sidecar.engine.bounds import Bounds
-from sidecar.engine.breaker import Breakers
+from sidecar.domain.survey import Survey, Surveyed
 from sidecar.engine.cycle import Cycle
-from sidecar.engine.ending import Ender
-from sidecar.engine.lease import Leases
-from sidecar.engine.look import Looker
-from sidecar.engine.planning import Planner
-from sidecar.engine.repair import Repair
-from sidecar.engine.reverify import Reverifier
-from sidecar.engine.running import Runner
-from sidecar.engine.steering import Steering
-from sidecar.engine.throttle import Throttle
-from sidecar.engine.undo import Undo
-from sidecar.engine.verify import Verifier
+from sidecar.engine.lease import TTL_SECONDS
 from sidecar.engine.watch import Watch
-from sidecar.engine.writing import Writer
 from sidecar.ports import FreezeSwitch, Probe, Signals, State, StoredPlan
 from tests.domain.cast import CATALOGUE, DETECT, GUARD, a_check, chain, rule_with, subject
 from tests.fakes import FakeClock, FakeData, FakeProbe, FakeSignals, FakeSwitch, RecordingReporter
@@ -67,6 +55,13 @@ def known(key: str) -> Subject:
     return subject(key)
 
 
+class NoSurveys:
+    """No rule of this cast only reports."""
+
+    async def survey(self, survey: Survey) -> Surveyed | Unproven:
+        raise AssertionError(survey.name)
+
+
 @dataclass
 class Stage:
     """One process: the engine, and the world that it shares with others on the same `data` and `state`."""
@@ -89,89 +84,26 @@ class Stage:
             return f"{self.holder}-{next(numbers)}"
 
         self.watch = Watch({"service_key": self.probe}, state=self.state, reporter=self.reporter, clock=self.clock)
-        self.looker = Looker(
+        parts = Assembly(
             checks={"service-key": a_check()},
+            clock=self.clock,
+            state=self.state,
+            data=self.data,
+            surveys=NoSurveys(),
+            direct=self.direct,
+            switch=self.switch,
+            signals=self.signals,
             watch=self.watch,
-            data=self.data,
-            state=self.state,
             reporter=self.reporter,
-            clock=self.clock,
-        )
-        self.verifier = Verifier(
-            data=self.data,
-            state=self.state,
-            switch=self.switch,
-            reporter=self.reporter,
-            clock=self.clock,
-            direct=self.direct,
-        )
-        self.breakers = Breakers(state=self.state, reporter=self.reporter, clock=self.clock)
-        bounds = Bounds(
-            state=self.state, switch=self.switch, breakers=self.breakers, reporter=self.reporter, clock=self.clock
-        )
-        self.applier = Applier(
-            looker=self.looker,
-            writer=Writer(data=self.data, state=self.state, switch=self.switch, clock=self.clock),
-            verifier=self.verifier,
-            breakers=self.breakers,
-            throttle=Throttle(
-                signals=self.signals,
-                state=self.state,
-                reporter=self.reporter,
-                clock=self.clock,
-                stopping=self._asked_to_stop,
-            ),
-            data=self.data,
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
             stopping=self._asked_to_stop,
-        )
-        self.ender = Ender(data=self.data, state=self.state, clock=self.clock)
-        self.runner = Runner(
-            applier=self.applier,
-            verifier=self.verifier,
-            ender=self.ender,
-            bounds=bounds,
-            breakers=self.breakers,
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
+            holder=self.holder,
             new_id=new_id,
+            lease_seconds=TTL_SECONDS,
         )
-        self.leases = Leases(state=self.state, reporter=self.reporter, clock=self.clock, holder=self.holder)
-        self.steering = Steering(leases=self.leases, ender=self.ender, state=self.state, clock=self.clock)
-        self.repair = Repair(
-            looker=self.looker,
-            planner=Planner(bounds=bounds, state=self.state, reporter=self.reporter, clock=self.clock),
-            runner=self.runner,
-            leases=self.leases,
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
-            new_id=new_id,
-        )
-
-        self.reverifier = Reverifier(
-            looker=self.looker,
-            verifier=self.verifier,
-            breakers=self.breakers,
-            leases=self.leases,
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
-        )
-        self.undo = Undo(
-            looker=self.looker,
-            bounds=bounds,
-            switch=self.switch,
-            leases=self.leases,
-            direct=self.direct,
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
-            new_id=new_id,
-        )
+        self.looker, self.verifier, self.breakers = parts.looker, parts.verifier, parts.breakers
+        self.applier, self.runner, self.ender = parts.applier, parts.runner, parts.ender
+        self.leases, self.steering = parts.leases, parts.steering
+        self.repair, self.reverifier, self.undo = parts.repair, parts.reverifier, parts.undo
 
     def _asked_to_stop(self) -> bool:
         return self.is_stopping()
