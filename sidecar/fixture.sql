@@ -61,11 +61,13 @@ language sql stable security invoker set search_path = '' as $$
       left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where a.attrelid = target and a.attnum > 0 and not a.attisdropped
     ),
-    -- A rewrite rule does what a trigger does, so it is listed among them.
+    -- A rewrite rule does what a trigger does, so it is listed among them. A partition may have triggers of its own.
     'triggers', (
       select coalesce(jsonb_agg(found.name order by found.name), '[]') from (
-        select g.tgname::text as name from pg_catalog.pg_trigger g where g.tgrelid = target and not g.tgisinternal
-        union all
+        select g.tgname::text as name from pg_catalog.pg_trigger g where not g.tgisinternal and (
+          g.tgrelid = target or g.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(target) p)
+        )
+        union
         select 'rule ' || r.rulename from pg_catalog.pg_rewrite r where r.ev_class = target and r.rulename <> '_RETURN'
       ) found
     ),
@@ -93,20 +95,24 @@ language sql stable security invoker set search_path = '' as $$
       where k.conrelid = ledger and k.confrelid = target and k.contype = 'f' and k.confdeltype = 'c'
     ),
     -- A privilege without a policy, or the other way round, is one change away from a forged ledger: either counts.
+    -- A partition is a table of its own to the API, with privileges and policies of its own.
     'ledger_writers', (
       select coalesce(jsonb_agg(r.rolname order by r.rolname), '[]')
       from pg_catalog.pg_roles r
-      where r.rolname in ('anon', 'authenticated') and (
-        pg_catalog.has_table_privilege(r.oid, ledger, 'insert, update, delete, truncate')
-        or pg_catalog.has_any_column_privilege(r.oid, ledger, 'insert, update')
-        or exists (
-          select from pg_catalog.pg_policy p
-          where p.polrelid = ledger and p.polpermissive and p.polcmd in ('a', 'w', 'd', '*')
-            and exists (
-              select from pg_catalog.unnest(p.polroles) named (role)
-              where named.role = 0 or pg_catalog.pg_has_role(r.oid, named.role, 'member')
-            )
-        )
+      where r.rolname in ('anon', 'authenticated') and exists (
+        select from (
+          select ledger as part union select t.relid from pg_catalog.pg_partition_tree(ledger) t
+        ) parts
+        where pg_catalog.has_table_privilege(r.oid, parts.part, 'insert, update, delete, truncate')
+          or pg_catalog.has_any_column_privilege(r.oid, parts.part, 'insert, update')
+          or exists (
+            select from pg_catalog.pg_policy p
+            where p.polrelid = parts.part and p.polpermissive and p.polcmd in ('a', 'w', 'd', '*')
+              and exists (
+                select from pg_catalog.unnest(p.polroles) named (role)
+                where named.role = 0 or pg_catalog.pg_has_role(r.oid, named.role, 'member')
+              )
+          )
       )
     )
   )

@@ -70,7 +70,10 @@ create policy sidecar_operator_undoes on {table} for delete to sidecar_operator 
 do $$ declare child regclass; begin
   for child in
     select distinct k.conrelid::regclass from pg_catalog.pg_constraint k
-    where k.contype = 'f' and k.confrelid = {text}::regclass
+    where k.contype = 'f' and (
+      k.confrelid = {text}::regclass
+      or k.confrelid in (select p.relid from pg_catalog.pg_partition_tree({text}::regclass) p)
+    )
   loop
     execute 'grant usage on schema ' || (
       select quote_ident(n.nspname) from pg_catalog.pg_class c

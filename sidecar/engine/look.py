@@ -31,6 +31,7 @@ from sidecar.errors import (
     SidecarError,
     StateUnavailable,
     TransientError,
+    WriteRejected,
 )
 from sidecar.ports import Clock, Data, Reporter, State
 
@@ -252,7 +253,7 @@ def blindness_of(error: SidecarError) -> Unproven | Refuse:
             )
         case AccessDenied():
             return Unproven(failure=ProofFailure.ACCESS_DENIED, detail=str(error))
-        case AnswerMalformed():
+        case AnswerMalformed() | WriteRejected():  # what an undo may meet: a trigger that lets no row go
             return Unproven(failure=ProofFailure.ANSWER_MALFORMED, detail=str(error))
         case TransientError():
             return Unproven(failure=ProofFailure.UNREACHABLE, detail=str(error))

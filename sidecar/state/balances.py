@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.domain.credits import Anchor
 from sidecar.domain.plan import canonical
 from sidecar.domain.rule import Amount, Origin
+from sidecar.domain.undo import Removal
 from sidecar.state import audit, bulk
 from sidecar.state.store import Store, slices
-from sidecar.state.tables import attestations, confirmations, cutoffs, looks, snapshots
+from sidecar.state.tables import attestations, confirmations, cutoffs, looks, snapshots, undo_rows, undos
 
 PAGE_ROWS = 5000
 
@@ -88,6 +89,7 @@ class Balances(Store):
 
         A snapshot is written when a balance changes, and stands until the last proven look that saw the row with it:
         its anchor bears that look's instant. Looks before the row was missed by any rule's look count.
+        No snapshot counts of a key whose row an undo took back: what was seen was Sidecar's own writing.
         With `before` nothing counts that was said or noted later; until when a look saw the row is not asked then.
         """
         found: dict[str, dict[Origin, Anchor]] = {}
@@ -103,6 +105,8 @@ class Balances(Store):
                     anchor = Anchor(origin=Origin.ATTESTED, balance=row.amount, at=row.at)
                     found.setdefault(row.key, {})[Origin.ATTESTED] = anchor
                 last = {row.key: row for row in await connection.execute(seen.where(snapshots.c.key.in_(some)))}
+                for key in await _taken_back(connection, table, list(last)):
+                    del last[key]
                 noted_by = {key: row.rule for key, row in last.items()}
                 stood = dict.fromkeys(last) if before is not None else await _stood(connection, noted_by)
                 for key, row in last.items():
@@ -124,6 +128,13 @@ class Balances(Store):
                 subject=f"{table}/{key}",
                 details={"digest": digest},
             )
+
+
+async def _taken_back(connection: AsyncConnection, table: str, keys: Sequence[str]) -> set[str]:
+    """Return the keys among `keys` whose row a person took back once."""
+    query = sa.select(undo_rows.c.key).join(undos, undos.c.id == undo_rows.c.undo_id)
+    query = query.where(undos.c.lease == table, undo_rows.c.standing == Removal.UNDONE, undo_rows.c.key.in_(keys))
+    return set(await connection.scalars(query))
 
 
 async def _stood(connection: AsyncConnection, noted_by: Mapping[str, str]) -> dict[str, datetime | None]:

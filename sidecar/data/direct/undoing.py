@@ -19,7 +19,7 @@ from sidecar.sessions import Role, Sessions, translated
 KEYS_AT_ONCE = 1000
 
 # Every foreign key that refers to the table, whatever it does on delete: CASCADE would take the rows along, SET NULL
-# would change them. A key of a partition is its parent's.
+# would change them. A key of a partition is its parent's; one that refers to a partition of the table alone counts too.
 _CHILDREN = """
 select n.nspname, c.relname,
   array(select cast(a.attname as text) from unnest(k.conkey) with ordinality part (attnum, place)
@@ -29,8 +29,10 @@ select n.nspname, c.relname,
 from pg_catalog.pg_constraint k
 join pg_catalog.pg_class c on c.oid = k.conrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where k.contype = 'f' and k.conparentid = 0 and k.confrelid = (
-  select t.oid from pg_catalog.pg_class t join pg_catalog.pg_namespace s on s.oid = t.relnamespace
+where k.contype = 'f' and k.conparentid = 0 and k.confrelid in (
+  select coalesce(part.relid, t.oid)
+  from pg_catalog.pg_class t join pg_catalog.pg_namespace s on s.oid = t.relnamespace
+  left join lateral pg_catalog.pg_partition_tree(t.oid) part on true
   where s.nspname = %(schema)s and t.relname = %(name)s
 )
 order by 1, 2
