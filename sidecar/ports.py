@@ -335,6 +335,10 @@ class State(Sights, Afterwards, Protocol):
         """
         ...
 
+    async def overlap_ended_at(self, run_id: str) -> datetime | None:
+        """Return the database's instant since which whatever begins sees the run's rows; None where nobody knows."""
+        ...
+
     async def rows_since(self, table: str, since: datetime) -> int:
         """Count rows inserted into the target table since an instant, rows in flight or undetermined included."""
         ...

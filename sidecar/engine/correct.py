@@ -49,15 +49,16 @@ class Corrector:
             await self._clock.sleep(POLL_SECONDS)
         return True
 
-    async def correct(self, work: Work, raced: Sequence[Raced], began_at: datetime) -> list[str]:
+    async def correct(self, work: Work, raced: Sequence[Raced]) -> list[str]:
         """Correct the rows that may be, and return their keys. Ask only once the horizon has passed.
 
         Raises: LeaseLost; what `Data` raises.
         """
-        if not raced or not _is_open(work) or await self._switch.thrown() is not None:
+        overlap_ended_at = await self._state.overlap_ended_at(work.run.id)
+        if not raced or overlap_ended_at is None or not _is_open(work) or await self._switch.thrown() is not None:
             return []
         proven = await prove_now(self._state, self._data, work, [row.planned for row in raced])
-        due = [row for row in raced if _may(row, proven.get(row.planned.key), began_at)]
+        due = [row for row in raced if _may(row, proven.get(row.planned.key), overlap_ended_at)]
         run, lease = work.run, work.lease
         try:
             async with self._state.correction(run.id, lease.name, lease.epoch, self._clock.now()) as correction:
@@ -89,12 +90,12 @@ def _is_open(work: Work) -> bool:
     return not catalogue.ledger_writers  # what its users may write is no evidence that nobody reads first
 
 
-def _may(row: Raced, proven: Proven | None, began_at: datetime) -> bool:
+def _may(row: Raced, proven: Proven | None, overlap_ended_at: datetime) -> bool:
     """Say whether the evidence, in one unbroken chain, still proves what two readings did.
 
-    A movement that is younger than this verification may be of an application that writes ledger and profile one after
-    the other: its own UPDATE is still to come.
+    A movement that began once the row could be seen has moved the row as well, or will: it may be of an application
+    that writes ledger and profile one after the other. Both instants are the database's.
     """
     if proven is None or proven.amount != row.proven:
         return False
-    return all(found.created_at is not None and found.created_at <= began_at for found in proven.ledger)
+    return all(found.created_at is not None and found.created_at <= overlap_ended_at for found in proven.ledger)

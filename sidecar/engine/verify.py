@@ -79,7 +79,6 @@ class Verifier:
         """
         every = await self._state.rows(work.run.id)
         written = [r for r in every if r.settled.result is RowResult.INSERTED and (keys is None or r.key in keys)]
-        began_at = self._clock.now()
         corrector = self._corrector if written else None
         whole = keys is None
         is_settled = whole and corrector is not None and await corrector.horizon_passed(work.run.id)
@@ -92,7 +91,7 @@ class Verifier:
             and corrector is not None
             and (is_settled or (not whole and await corrector.horizon_passed(work.run.id)))
         ):
-            corrected = await corrector.correct(work, _raced(work, written, wrong), began_at)
+            corrected = await corrector.correct(work, _raced(work, written, wrong))
         if corrected:
             wrong = await self._compare(work, [row for row in written if row.key in wrong])
         broken = Counter(found.invariant for found in wrong.values())

@@ -1,10 +1,12 @@
 """Whether transactions that could not see a run's rows, and may have written beside them, have ended."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.state.columns import EPOCH
 from sidecar.state.rows import newest_batch
 from sidecar.state.store import Store, insert
 from sidecar.state.tables import horizons
@@ -35,24 +37,35 @@ class Horizon(Store):
             newest = await newest_batch(connection, run_id)
             if not newest:
                 return True
-            seen = await _seen(connection, run_id, newest)
+            seen = await self._seen(connection, run_id, newest)
             ended = sa.select(_xmin >= seen.next_xid, ~sa.exists(_under_way.where(_is_among(seen.others))))
             return all((await connection.execute(ended)).one())
 
+    async def overlap_ended_at(self, run_id: str) -> datetime | None:
+        """Return the database's instant at which the horizon was first asked for after the run's last batch.
 
-async def _seen(connection: AsyncConnection, run_id: str, newest: int) -> sa.Row[Any, Any]:
-    """Return who was under way when this was first asked after batch `newest`: by now, if nobody asked before."""
-    stored = sa.select(horizons.c.next_xid, horizons.c.others).where(
-        horizons.c.run_id == run_id, horizons.c.batch == newest
-    )
-    if (found := (await connection.execute(stored)).one_or_none()) is not None:
-        return found
-    ids = list((await connection.scalars(_under_way)).all())
-    values = {"batch": newest, "next_xid": _xmax, "others": " ".join(ids)}
-    noted = insert(connection, horizons).values(run_id=run_id, **values)
-    # A replica that asks at the same time notes at most more of them.
-    noted = noted.on_conflict_do_update(index_elements=["run_id"], set_=values)
-    return (await connection.execute(noted.returning(horizons.c.next_xid, horizons.c.others))).one()
+        Whatever began later saw the run's rows. None before that, and where there is no horizon to ask for.
+        """
+        query = sa.select(horizons.c.asked_at).where(horizons.c.run_id == run_id)
+        async with self._database.reading() as connection:
+            newest = await newest_batch(connection, run_id)
+            asked_at: datetime | None = await connection.scalar(query.where(horizons.c.batch == newest))
+            return asked_at
+
+    async def _seen(self, connection: AsyncConnection, run_id: str, newest: int) -> sa.Row[Any, Any]:
+        """Return who was under way when this was first asked after batch `newest`: by now, if nobody asked before."""
+        stored = sa.select(horizons.c.next_xid, horizons.c.others).where(
+            horizons.c.run_id == run_id, horizons.c.batch == newest
+        )
+        if (found := (await connection.execute(stored)).one_or_none()) is not None:
+            return found
+        ids = list((await connection.scalars(_under_way)).all())
+        asked_at = self._database.clock(EPOCH)
+        values = {"batch": newest, "next_xid": _xmax, "others": " ".join(ids), "asked_at": asked_at}
+        noted = insert(connection, horizons).values(run_id=run_id, **values)
+        # A replica that asks at the same time notes at most more of them.
+        noted = noted.on_conflict_do_update(index_elements=["run_id"], set_=values)
+        return (await connection.execute(noted.returning(horizons.c.next_xid, horizons.c.others))).one()
 
 
 def _is_among(others: str) -> sa.ColumnElement[bool]:

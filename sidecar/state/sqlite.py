@@ -1,5 +1,6 @@
 """The whole memory on SQLite."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sidecar.state.memory import Memory
@@ -15,6 +16,10 @@ class SQLiteState(Memory):
     async def horizon_passed(self, run_id: str) -> bool:  # noqa: ARG002  # the port's signature
         """Return True: the file knows nothing of the data's transactions, so there is nothing to ask."""
         return True
+
+    async def overlap_ended_at(self, run_id: str) -> datetime | None:  # noqa: ARG002  # the port's signature
+        """Return None: nobody knows, so nothing is corrected."""
+        return None
 
 
 if TYPE_CHECKING:

@@ -197,6 +197,7 @@ horizons = sa.Table(
     sa.Column("batch", sa.Integer, nullable=False),
     sa.Column("next_xid", sa.BigInteger, nullable=False),
     sa.Column("others", sa.Text, nullable=False),
+    sa.Column("asked_at", Instant, nullable=False),
 )
 
 # `written` is the digest of the row that landed, where the path can tell; undo compares with it.

@@ -249,9 +249,6 @@ async def test_a_balance_that_a_person_took_back_does_not_vouch_for_itself(groun
     assert await ground.sql(BALANCE, key_of(1)) == [(900,)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="told in docs/explanation/safety.md: any later movement is taken for a raced one"
-)
 async def test_a_movement_long_after_the_run_whose_second_half_is_pending_is_left_alone(ground: Ground) -> None:
     """An application that writes ledger and profile one after the other, in transactions of their own."""
     await ground.populate(users=20, orphans=1)

@@ -24,7 +24,6 @@ from sidecar.errors import (
     StateUnavailable,
     TargetUnreachable,
     Unreached,
-    WriteRejected,
 )
 from tests.domain.cast import DETECT, GUARD, RULE, chain, rule_with
 from tests.engine.cast import ROOMY, Stage, approve, auto, harm, keys_of
@@ -140,7 +139,7 @@ async def test_a_table_or_column_that_does_not_exist_is_refused_by_name(
     assert [e.failure for e in stage.reporter.told(LookFinished)] == [ProofFailure.SCHEMA_MISMATCH]
 
 
-@pytest.mark.parametrize("error", [StateUnavailable("locked"), LeaseLost("gone"), WriteRejected("x", "23505", 409)])
+@pytest.mark.parametrize("error", [StateUnavailable("locked"), LeaseLost("gone")])
 def test_what_is_not_about_sight_is_not_taken_for_blindness(error: SidecarError) -> None:
     with pytest.raises(type(error)):
         blindness_of(error)

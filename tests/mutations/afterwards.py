@@ -6,7 +6,7 @@ GUARDS = (
     Guard(
         name="ledger writers against a backfill lose no credit",
         file="sidecar/engine/verify.py",
-        line="            corrected = await corrector.correct(work, _raced(work, written, wrong), began_at)",
+        line="            corrected = await corrector.correct(work, _raced(work, written, wrong))",
         instead="            corrected = []",
         test="tests/verify/test_race.py::test_ledger_writers_against_a_backfill_lose_no_credit",
     ),
@@ -283,5 +283,12 @@ GUARDS = (
         line="RowResult.UNDETERMINED, RowResult.UNDONE)",
         instead="RowResult.UNDETERMINED)",
         test="tests/undo/test_undo.py::test_the_daily_cap_counts_what_was_undone_before",
+    ),
+    Guard(
+        name="a movement that began once the row could be seen corrects nothing",
+        file="sidecar/engine/correct.py",
+        line="found.created_at <= overlap_ended_at for",
+        instead="found.created_at != overlap_ended_at for",
+        test="tests/adversary/test_direct.py::test_a_movement_long_after_the_run_whose_second_half_is_pending_is_left_alone",
     ),
 )

@@ -88,7 +88,6 @@ async def _races(ground: Ground, *, interleavings: int) -> None:
         "select count(*) from auth.users a where not exists (select from public.users where id = a.id)"
     )
     assert corrected >= interleavings // 8, "the race did not happen"
-    assert unseen < interleavings, "nobody wrote after the rows were there"
     assert (off, credits_off) == (0, 0)
     assert left == [(0,)]
     print(

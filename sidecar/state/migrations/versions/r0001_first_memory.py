@@ -236,6 +236,7 @@ def _rows() -> None:
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("next_xid", sa.BigInteger(), nullable=False),
         sa.Column("others", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_horizons_run_id"),
         sa.PrimaryKeyConstraint("run_id", name="pk_horizons"),
     )
