@@ -61,6 +61,7 @@ async def _trials(folder: Path, children: ForkServerContext, *, deaths: int) -> 
             await _trial(world, children, moments, tally, unbroken_seconds)
             assert await world.restored() == unbroken
             await _account(world, rows=len(unbroken))
+            print(f"{tally.kills} kills, {tally.terminations} terminations in {tally.trials} trials so far", flush=True)
     told = (
         f"{tally.kills} kills and {tally.terminations} backends terminated in {tally.trials} trials of {len(unbroken)}"
     )
