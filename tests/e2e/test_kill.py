@@ -31,7 +31,7 @@ class Tally:
 
 @pytest.mark.timeout(580)
 async def test_a_backfill_killed_at_random_moments_ends_as_an_unbroken_one(shared_tmp: Path) -> None:
-    await _trials(shared_tmp, kills=5, orphans=300)
+    await _trials(shared_tmp, kills=5, orphans=150)
 
 
 @pytest.mark.soak

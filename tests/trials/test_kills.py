@@ -32,7 +32,7 @@ class Tally:
 async def test_a_direct_backfill_killed_at_random_moments_ends_as_an_unbroken_one(
     shared_tmp: Path, children: ForkServerContext
 ) -> None:
-    await _trials(shared_tmp, children, deaths=25)
+    await _trials(shared_tmp, children, deaths=25, orphans=200)
 
 
 @pytest.mark.soak
@@ -40,14 +40,14 @@ async def test_a_direct_backfill_killed_at_random_moments_ends_as_an_unbroken_on
 async def test_a_direct_backfill_killed_five_hundred_times_ends_as_an_unbroken_one(
     shared_tmp: Path, children: ForkServerContext
 ) -> None:
-    await _trials(shared_tmp, children, deaths=500)
+    await _trials(shared_tmp, children, deaths=500, orphans=1_000)
 
 
-async def _trials(folder: Path, children: ForkServerContext, *, deaths: int) -> None:
+async def _trials(folder: Path, children: ForkServerContext, *, deaths: int, orphans: int) -> None:
     seed = random.randrange(2**32)
     print(f"deaths drawn from seed {seed}")
     moments, tally = random.Random(seed), Tally()
-    async with a_world(folder, orphans=300, users=600) as world:
+    async with a_world(folder, orphans=orphans, users=2 * orphans) as world:
         config = world.config()
         await world.forget()
         started = time.monotonic()
