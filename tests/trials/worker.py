@@ -2,14 +2,16 @@
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.domain.run import Outcome
-from sidecar.errors import LeaseLost
+from sidecar.errors import LeaseLost, StateUnavailable
 from tests.trials.world import a_replica, load_config, quiet
 
 LEASE_LOST = 7
+MEMORY_LOST = 8  # the server ended a transaction that stood still for too long
 
 
 def backfill(folder: str, environment: Mapping[str, str], lease_seconds: float) -> None:
@@ -26,3 +28,8 @@ def backfill(folder: str, environment: Mapping[str, str], lease_seconds: float) 
         asyncio.run(work())
     except LeaseLost:
         sys.exit(LEASE_LOST)
+    except StateUnavailable:
+        sys.exit(MEMORY_LOST)
+    except BaseException:
+        Path(folder, "last_words").write_text(traceback.format_exc())
+        raise
