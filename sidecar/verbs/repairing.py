@@ -12,8 +12,9 @@ from sidecar.domain.run import Outcome
 from sidecar.domain.survey import Survey
 from sidecar.engine.cycle import refused
 from sidecar.engine.planning import observes
-from sidecar.errors import AccessDenied, PlanInvalid, UsageError
+from sidecar.errors import PlanInvalid, UsageError
 from sidecar.ports import StoredPlan
+from sidecar.verbs.approving import require_approver
 from sidecar.verbs.result import Exit, Result, code_of_repair, cycle_document, cycle_lines
 
 MAGNITUDE_AT_MOST = 18  # powers of ten of a person's number; PostgreSQL's bigint ends there
@@ -82,10 +83,8 @@ async def judge(app: App, name: str, actor: str, verdict: PlanStatus) -> Result:
     """Approve or reject a waiting plan."""
     stored = await find_plan(app, name)
     made = stored.plan
-    if verdict is PlanStatus.APPROVED and app.config.server.tokens and actor == made.author:
-        raise AccessDenied(f"plan {made.id} was made by {actor}: another token than its author's must approve it")
-    if verdict is PlanStatus.APPROVED and made.expires_at <= app.clock.now():
-        raise PlanInvalid(f"plan {made.id} expired at {made.expires_at:%Y-%m-%d %H:%M} UTC; make a new one")
+    if verdict is PlanStatus.APPROVED:
+        require_approver(app, made, actor, "plan")
     if not await app.state.move_plan(made.id, PlanStatus.WAITING, verdict, actor, app.clock.now()):
         raise UsageError(f"plan {made.id} is {stored.status}, not waiting")
     following = f"; apply it with: sidecar apply {made.id}" if verdict is PlanStatus.APPROVED else ""

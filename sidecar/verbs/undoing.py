@@ -4,7 +4,8 @@ from sidecar.app import App
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.undo import PREFIX, Removal, StoredUndo, UndoPlan
 from sidecar.engine.undo import Undone
-from sidecar.errors import AccessDenied, PlanInvalid, UsageError
+from sidecar.errors import UsageError
+from sidecar.verbs.approving import require_approver
 from sidecar.verbs.result import Exit, Result
 
 ROWS_SHOWN = 20
@@ -58,10 +59,8 @@ async def judge(app: App, undo_id: str, actor: str, verdict: PlanStatus) -> Resu
     """Approve or reject a waiting undo plan. Its author's token cannot approve it."""
     stored = await _stored(app, undo_id)
     plan = stored.plan
-    if verdict is PlanStatus.APPROVED and app.config.server.tokens and actor == plan.author:
-        raise AccessDenied(f"undo plan {plan.id} was made by {actor}: another token than its author's must approve it")
-    if verdict is PlanStatus.APPROVED and plan.expires_at <= app.clock.now():
-        raise PlanInvalid(f"undo plan {plan.id} expired at {plan.expires_at:%Y-%m-%d %H:%M} UTC; make a new one")
+    if verdict is PlanStatus.APPROVED:
+        require_approver(app, plan, actor, "undo plan")
     if not await app.state.move_undo(plan.id, PlanStatus.WAITING, verdict, actor, app.clock.now()):
         raise UsageError(f"undo plan {plan.id} is {stored.status}, not waiting")
     following = f"; apply it with: sidecar apply {plan.id}" if verdict is PlanStatus.APPROVED else ""

@@ -265,7 +265,7 @@ GUARDS = (
     ),
     Guard(
         name="with tokens another than the author approves (2)",
-        file="sidecar/verbs/undoing.py",
+        file="sidecar/verbs/approving.py",
         line="app.config.server.tokens and actor == plan.author:",
         instead="False:",
         test="tests/undo/test_verbs.py::test_with_tokens_another_than_the_author_approves",

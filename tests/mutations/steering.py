@@ -68,8 +68,8 @@ GUARDS = (
     ),
     Guard(
         name="an author does not approve",
-        file="sidecar/verbs/repairing.py",
-        line="actor == made.author:",
+        file="sidecar/verbs/approving.py",
+        line="actor == plan.author:",
         instead='actor == "":',
         test="tests/cli/test_bad_plans.py::test_300_attempts_with_tokens_at_plans_that_must_not_be_applied_apply_none",
     ),
