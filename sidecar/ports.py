@@ -20,7 +20,7 @@ from sidecar.domain.rule import Rule, Value
 from sidecar.domain.run import Outcome, Run, RunStatus, Settled
 from sidecar.domain.steering import Freeze, Holder
 from sidecar.domain.survey import Survey, Surveyed
-from sidecar.sights import BalanceBook, Sights
+from sidecar.sights import BalanceBook, Notebook, Sights
 
 
 class Clock(Protocol):
@@ -207,7 +207,7 @@ class Batch(Protocol):
         ...
 
 
-class State(Sights, Afterwards, Protocol):
+class State(Sights, Notebook, Afterwards, Protocol):
     """What Sidecar remembers. Every method is one transaction; changing ones append an audit row in it.
 
     Raises: StateUnavailable when memory cannot be read or written; LeaseLost where an epoch no longer holds.

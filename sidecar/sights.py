@@ -12,6 +12,30 @@ from sidecar.domain.rule import Amount
 from sidecar.domain.run import Settled
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What was kept under a name, and how often it was changed."""
+
+    body: str
+    version: int
+
+
+class Notebook(Protocol):
+    """What checks remember from look to look, over restarts; part of `State`. No secret and no line of a log."""
+
+    async def recall(self, name: str) -> Kept | None:
+        """Return what was kept under a name."""
+        ...
+
+    async def keep(self, name: str, body: str, version: int, at: datetime) -> bool:
+        """Keep `body` in the place of version `version` (0: of nothing); False when somebody was quicker."""
+        ...
+
+    async def spend(self, purse: str, credits_: int, at_most: int, since: datetime, at: datetime) -> bool:
+        """Take credits out of a purse, unless more than `at_most` would then be spent after `since`; say if it did."""
+        ...
+
+
 class BalanceBook(Protocol):
     """Balances that a look sees and remembers; part of `State`, handed to `Data` for the time of one look."""
 

@@ -6,6 +6,7 @@ from sidecar.state.biographies import Biographies
 from sidecar.state.breakers import Breakers
 from sidecar.state.chain import Trail
 from sidecar.state.freezes import Freezes
+from sidecar.state.keepsakes import Keepsakes
 from sidecar.state.leases import Leases
 from sidecar.state.looks import Looks
 from sidecar.state.notes import Notes
@@ -26,6 +27,7 @@ class Memory(
     Biographies,
     Breakers,
     Freezes,
+    Keepsakes,
     Leases,
     Looks,
     Notes,

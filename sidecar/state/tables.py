@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from sidecar.state.columns import Bytewise, Exact, Instant
 
-HEAD = "0001"  # the newest schema this program knows; a test holds it to the migrations
+HEAD = "0002"  # the newest schema this program knows; a test holds it to the migrations
 
 metadata = sa.MetaData(
     naming_convention={
@@ -44,6 +44,28 @@ checks = sa.Table(
     sa.Column("since_at", Instant),
     sa.Column("pending", sa.Text, nullable=False),
     sa.Column("streak", sa.Integer, nullable=False),
+)
+
+# What a check remembers from look to look, as JSON of its own kind. `version` counts changes.
+keepsakes = sa.Table(
+    "keepsakes",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+
+# Credits that checks were allowed to spend, at the instant before they did.
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("purse", sa.Text, nullable=False),
+    sa.Column("credits", sa.Integer, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Index(None, "purse", "at"),
+    sqlite_autoincrement=True,
 )
 
 # `proven` is null while a look is open, and for ever when its process died. `notes` counts calls of `note`.

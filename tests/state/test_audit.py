@@ -24,6 +24,8 @@ CHANGES: dict[str, tuple[Callable[[State], Awaitable[object]], int]] = {
     "acquire": (lambda s: s.acquire(TABLE, "daemon", 10, NOW), 1),
     "renew": (lambda s: s.renew(TABLE, 1, 10, NOW), 0),
     "save_check": (lambda s: s.save_check("backend", CheckState()), 0),
+    "keep": (lambda s: s.keep("log errors", "{}", 0, NOW), 0),
+    "spend": (lambda s: s.spend("journey", 5, 5, NOW, later(1)), 1),
     "open_look": (lambda s: s.open_look(RULE, NOW), 1),
     "note": (lambda s: s.note(1, TABLE, [("alice", 1200)], NOW), 0),
     "close_look": (lambda s: s.close_look(1, sighting("alice"), NOW), 1),

@@ -123,7 +123,7 @@ async def test_a_newer_schema_is_left_alone(path: Path) -> None:
         pass
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StateUnavailable, match=r"sidecar\.db has schema 9999, .* up to 0001: a newer Sidecar wrote it"):
+    with pytest.raises(StateUnavailable, match=r"sidecar\.db has schema 9999, .* up to 0002: a newer Sidecar wrote it"):
         async with open_state(f"sqlite:///{path}"):
             pass
 

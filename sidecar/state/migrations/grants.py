@@ -19,6 +19,7 @@ GRANT SELECT ON TABLE {table} TO sidecar_detector;
 GRANT {verbs} ON TABLE {table} TO sidecar_fixer, sidecar_operator;
 CREATE POLICY sidecar_writes ON {table} TO sidecar_fixer, sidecar_operator USING (true) WITH CHECK (true);
 """
+GRANTED = "SELECT tablename FROM pg_catalog.pg_policies WHERE schemaname = 'sidecar' AND policyname = 'sidecar_writes'"
 
 
 def grant_all(bind: sa.Connection, *, append_only: Collection[str], swept: Collection[str]) -> None:
@@ -28,7 +29,8 @@ def grant_all(bind: sa.Connection, *, append_only: Collection[str], swept: Colle
     """
     known = set(bind.scalars(sa.text("SELECT rolname FROM pg_catalog.pg_roles")))
     outsiders = [sql.SQL("PUBLIC"), *(sql.Identifier(role) for role in OUTSIDERS if role in known)]
-    names = sa.inspect(bind).get_table_names(schema=SCHEMA)
+    granted = set(bind.scalars(sa.text(GRANTED)))
+    names = [name for name in sa.inspect(bind).get_table_names(schema=SCHEMA) if name not in granted]
     if missing := {*append_only, *swept}.difference(names):
         raise ValueError(f"no such tables: {', '.join(sorted(missing))}")
     for name in names:
