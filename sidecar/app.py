@@ -101,7 +101,7 @@ async def open_app(
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
     async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
-        watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock)
+        watch = Watch(_probes(config, clock, state), state=state, reporter=reporter, clock=clock)
         await watch.remember()
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
@@ -143,13 +143,14 @@ def _app(config: Config, parts: Assembly) -> App:
     )
 
 
-def _probes(config: Config, clock: Clock) -> dict[str, Probe]:
+def _probes(config: Config, clock: Clock, state: State) -> dict[str, Probe]:
     context = ProbeContext(
         clock=clock,
         supabase_url=config.supabase.url,
         service_key=config.supabase.service_key.reveal(),
         anon_key=config.supabase.anon_key.reveal(),
         backend_url=config.backend_url,
+        notebook=state,
     )
     return {name: kind.build(context) for name, kind in KINDS.items()}
 

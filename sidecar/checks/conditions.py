@@ -81,6 +81,19 @@ class Condition:
         why = "" if kind == "BOOL" else f"the result is {kind.lower()}, not a boolean; "
         return Failed(f"{self.text} ({why}{seen})" if why or seen else self.text)
 
+    def value(self, bindings: Mapping[str, JSON]) -> JSON | Errored:
+        """Evaluate as an expression, and return what it came to."""
+        try:
+            value = self._program.eval(data=dict(bindings))
+            kind, result = value.type().name(), value.value()
+        except RuntimeError as error:
+            return Errored(f"{self.text}: {_reason(str(error))}")
+        if kind == "ERROR":
+            return Errored(f"{self.text}: {_reason(str(result))}")
+        if not isinstance(result, bool | int | float | str):
+            return Errored(f"{self.text}: the result is {kind.lower()}, not a single value")
+        return result
+
 
 def compile_condition(text: str, names: Mapping[str, Shape] = ANSWER_NAMES) -> Condition:
     """Compile a condition over `names`.

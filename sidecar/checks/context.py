@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from sidecar.checks.session import Sessions
 from sidecar.ports import Clock
+from sidecar.sights import Notebook
 
 
 def _trust_public_authorities() -> ssl.SSLContext:
@@ -14,11 +16,16 @@ def _trust_public_authorities() -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeContext:
-    """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow."""
+    """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow.
+
+    `notebook` is what probes remember over restarts; without one, nothing that must be remembered is done.
+    """
 
     clock: Clock
     supabase_url: str = ""
     service_key: str = field(default="", repr=False)
     anon_key: str = field(default="", repr=False)
     backend_url: str | None = None
+    notebook: Notebook | None = field(default=None, repr=False)
+    sessions: Sessions = field(default_factory=Sessions, repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)

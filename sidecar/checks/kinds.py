@@ -6,10 +6,12 @@ from enum import StrEnum
 
 import pydantic
 
+from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
+from sidecar.checks.journey import JourneyKeys, JourneyProbe
 from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
-from sidecar.domain.reasons import HttpReason, ServiceKeyReason
+from sidecar.domain.reasons import CanaryUserReason, HttpReason, JourneyReason, ServiceKeyReason
 from sidecar.ports import Probe
 
 
@@ -28,5 +30,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(name="http", model=HttpKeys, reasons=HttpReason, build=HttpProbe),
         Kind(name="service_key", model=ServiceKeyKeys, reasons=ServiceKeyReason, build=ServiceKeyProbe),
+        Kind(name="journey", model=JourneyKeys, reasons=JourneyReason, build=JourneyProbe),
+        Kind(name="canary_user", model=CanaryUserKeys, reasons=CanaryUserReason, build=CanaryUserProbe),
     )
 }

@@ -27,7 +27,9 @@ from sidecar.config.settings import LogLevel, Notice, Scope
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Severity
 
-SECRETS = re.compile(r"supabase\.(service_key|anon_key)|database\.url|notifications\[[0-9]+\]\.url")
+SECRETS = re.compile(
+    r"supabase\.(service_key|anon_key)|database\.url|notifications\[[0-9]+\]\.url|checks\[[0-9]+\]\.user\.(email|password)"
+)
 DEFAULT_STATE = "sqlite:///./var/sidecar.db"
 DEFAULT_LISTEN = "127.0.0.1:9877"
 

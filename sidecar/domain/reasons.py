@@ -118,3 +118,128 @@ class ServiceKeyNote(StrEnum):
     PROFILES_MISSING = "profiles_missing"  # 23: fewer profiles than auth users; a data incident, never a key fault
     ANON_HIDDEN = "anon_hidden"  # 25: anon was answered, with no row
     ANON_DENIED = "anon_denied"  # 26: anon holds no grant, which is stronger
+
+
+class JourneyReason(StrEnum):
+    """Reasons of the kind `journey`. `detail` names the step."""
+
+    OK = "ok"
+    NOT_CONFIGURED = "not_configured"  # no canary user: nothing was tried
+    SIGN_IN_FAILED = "sign_in_failed"
+    SESSION_REFUSED = "session_refused"  # 401 to a session that was just opened
+    RATE_LIMITED = "rate_limited"  # Supabase Auth asks to be left alone: says nothing about the journey
+    STEP_FAILED = "step_failed"  # a captured value cannot be sent, or stands for no number
+    CONDITION_FAILED = "condition_failed"
+    CONDITION_ERROR = "condition_error"
+    CAPTURE_FAILED = "capture_failed"
+    BALANCE_DIFFERS = "balance_differs"
+    LEDGER_DIFFERS = "ledger_differs"
+    DATABASE_UNREAD = "database_unread"  # the service key's reading failed: nothing to compare with
+    ROW_UNSEEN = "row_unseen"  # the service key saw no row; hidden or absent, nobody can say here
+    BUDGET_SPENT = "budget_spent"
+    CLEANUP_FAILED = "cleanup_failed"  # everything else was as expected
+    RESOLVE_FAILED = "resolve_failed"
+    RESOLVER_FAILED = "resolver_failed"
+    NETWORK_UNREACHABLE = "network_unreachable"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    TIMED_OUT = "timed_out"
+    CUT_OFF = "cut_off"
+    PROTOCOL_BROKEN = "protocol_broken"
+    BODY_TOO_LARGE = "body_too_large"
+    LOCAL_FAULT = "local_fault"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What a user would have met is unhealthy; what kept us from walking on is unknown."""
+        if self is JourneyReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _NOT_WALKED else Verdict.UNHEALTHY
+
+
+_NOT_WALKED = frozenset(
+    {
+        JourneyReason.NOT_CONFIGURED,
+        JourneyReason.RATE_LIMITED,
+        JourneyReason.DATABASE_UNREAD,
+        JourneyReason.ROW_UNSEEN,
+        JourneyReason.BUDGET_SPENT,
+        JourneyReason.RESOLVER_FAILED,
+        JourneyReason.NETWORK_UNREACHABLE,
+        JourneyReason.LOCAL_FAULT,
+    }
+)
+
+
+class CanaryUserReason(StrEnum):
+    """Reasons of the kind `canary_user`."""
+
+    OK = "ok"
+    NOT_CONFIGURED = "not_configured"  # no user id
+    PROFILE_MISSING = "profile_missing"  # no row, and the sight of the service key was proven
+    PROFILE_UNSEEN = "profile_unseen"  # no row, and nothing proves that one would have been seen
+    PROFILE_INCOMPLETE = "profile_incomplete"  # a named column is absent or null
+    CREDITS_DIFFER = "credits_differ"
+    API_DIFFERS = "api_differs"
+    API_UNREAD = "api_unread"  # the backend answered, with no value in it
+    DATABASE_UNREAD = "database_unread"
+    SIGN_IN_FAILED = "sign_in_failed"
+    SESSION_REFUSED = "session_refused"
+    RATE_LIMITED = "rate_limited"
+    OTHER_USER = "other_user"  # the session belongs to somebody else than `user_id`: the configuration is wrong
+    RESOLVE_FAILED = "resolve_failed"
+    RESOLVER_FAILED = "resolver_failed"
+    NETWORK_UNREACHABLE = "network_unreachable"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    TIMED_OUT = "timed_out"
+    CUT_OFF = "cut_off"
+    PROTOCOL_BROKEN = "protocol_broken"
+    BODY_TOO_LARGE = "body_too_large"
+    LOCAL_FAULT = "local_fault"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What was read and is wrong is unhealthy; what could not be read, or is no proof, is unknown."""
+        if self is CanaryUserReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _NOT_SEEN else Verdict.UNHEALTHY
+
+
+_NOT_SEEN = frozenset(
+    {
+        CanaryUserReason.NOT_CONFIGURED,
+        CanaryUserReason.PROFILE_UNSEEN,
+        CanaryUserReason.DATABASE_UNREAD,
+        CanaryUserReason.RATE_LIMITED,
+        CanaryUserReason.OTHER_USER,
+        CanaryUserReason.RESOLVER_FAILED,
+        CanaryUserReason.NETWORK_UNREACHABLE,
+        CanaryUserReason.LOCAL_FAULT,
+    }
+)
+
+
+class LogSignatureReason(StrEnum):
+    """Reasons of the kind `log_signature`."""
+
+    OK = "ok"
+    SIGNATURE_SEEN = "signature_seen"  # more often than allowed
+    FILE_MISSING = "file_missing"
+    FILE_UNREADABLE = "file_unreadable"
+    BEHIND = "behind"  # more was written than one look reads
+    LINES_LOST = "lines_lost"  # a file went away before it was read to its end
+    DRAIN_SILENT = "drain_silent"  # nothing arrived for longer than `silent_after`
+    LOKI_UNREAD = "loki_unread"
+    LOCAL_FAULT = "local_fault"  # our own memory cannot be read or written
+
+    @property
+    def verdict(self) -> Verdict:
+        """A count that is too high is unhealthy; what was not read cannot be called quiet."""
+        match self:
+            case LogSignatureReason.OK:
+                return Verdict.HEALTHY
+            case LogSignatureReason.SIGNATURE_SEEN:
+                return Verdict.UNHEALTHY
+            case _:
+                return Verdict.UNKNOWN

@@ -31,8 +31,8 @@ class Keepsakes(Store):
                 changed = keepsakes.update().where(keepsakes.c.name == name, keepsakes.c.version == version)
                 return (await connection.execute(changed.values(**values))).rowcount == 1
             kept = insert(connection, keepsakes).values(name=name, **values)
-            kept = kept.on_conflict_do_nothing().returning(keepsakes.c.version)
-            return (await connection.execute(kept)).one_or_none() is not None
+            first = kept.on_conflict_do_nothing().returning(keepsakes.c.version)
+            return (await connection.execute(first)).one_or_none() is not None
 
     async def spend(self, purse: str, credits_: int, at_most: int, since: datetime, at: datetime) -> bool:
         """Take credits out of a purse, unless more than `at_most` would then be spent after `since`; say if it did.
