@@ -4,13 +4,15 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sidecar.assembly import Assembly
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.kinds import KINDS
+from sidecar.checks.log_drain import LogDrain
+from sidecar.checks.log_signature import LogSignatureSpec
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
 from sidecar.data.prometheus import NoSource, Prometheus
@@ -54,6 +56,7 @@ class App:
     undo: Undo
     reporter: Reporter
     stopping: Callable[[], bool]
+    drain: LogDrain
 
     def check(self, name: str) -> Check:
         """Return a configured check. Raises: UsageError that names the known ones."""
@@ -101,7 +104,8 @@ async def open_app(
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
     async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
-        watch = Watch(_probes(config, clock, state), state=state, reporter=reporter, clock=clock)
+        drain = _drain(config.checks)
+        watch = Watch(_probes(config, clock, state, drain), state=state, reporter=reporter, clock=clock)
         await watch.remember()
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
@@ -121,10 +125,10 @@ async def open_app(
             new_id=_id_maker(clock),
             lease_seconds=lease_seconds,
         )
-        yield _app(config, parts)
+        yield _app(config, parts, drain)
 
 
-def _app(config: Config, parts: Assembly) -> App:
+def _app(config: Config, parts: Assembly, drain: LogDrain) -> App:
     return App(
         config=config,
         holder=parts.holder,
@@ -140,10 +144,16 @@ def _app(config: Config, parts: Assembly) -> App:
         undo=parts.undo,
         reporter=parts.reporter,
         stopping=parts.stopping,
+        drain=drain,
     )
 
 
-def _probes(config: Config, clock: Clock, state: State) -> dict[str, Probe]:
+def _drain(checks: Sequence[Check]) -> LogDrain:
+    specs = {check.name: check.spec for check in checks if isinstance(check.spec, LogSignatureSpec)}
+    return LogDrain({name: spec.signatures for name, spec in specs.items() if spec.drain})
+
+
+def _probes(config: Config, clock: Clock, state: State, drain: LogDrain) -> dict[str, Probe]:
     context = ProbeContext(
         clock=clock,
         supabase_url=config.supabase.url,
@@ -151,6 +161,8 @@ def _probes(config: Config, clock: Clock, state: State) -> dict[str, Probe]:
         anon_key=config.supabase.anon_key.reveal(),
         backend_url=config.backend_url,
         notebook=state,
+        drain=drain,
+        place=socket.gethostname() if config.database_url else "",
     )
     return {name: kind.build(context) for name, kind in KINDS.items()}
 

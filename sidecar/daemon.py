@@ -156,6 +156,7 @@ async def _http(app: App, registry: CollectorRegistry, last: LastLooks) -> Async
         registry=registry,
         ready=lambda: _unready(app),
         tokens=server.tokens,
+        take_logs=(lambda records: app.drain.take(records, app.clock.now())) if app.drain.is_wanted else None,
     )
     try:
         bound = listen(server.host, server.port)

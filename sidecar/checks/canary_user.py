@@ -310,7 +310,8 @@ def _number_in(answer: Answer, api: Api) -> Decimal:
         body = for_cel(answer.json())
     except (AnswerMalformed, RecursionError, OverflowError):
         body = None
-    bindings: dict[str, JSON] = {"status": answer.status, "headers": dict(answer.headers), "body": body, "text": answer.text}
+    bindings: dict[str, JSON] = {"status": answer.status, "headers": dict(answer.headers), "body": body}
+    bindings["text"] = answer.text
     found = api.value.value(bindings) if answer.status == 200 else Errored("")
     number = None if isinstance(found, Errored) else exact_number(found)
     if number is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from sidecar.checks.log_drain import LogDrain
 from sidecar.checks.session import Sessions
 from sidecar.ports import Clock
 from sidecar.sights import Notebook
@@ -19,6 +20,7 @@ class ProbeContext:
     """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow.
 
     `notebook` is what probes remember over restarts; without one, nothing that must be remembered is done.
+    `place` names this machine where others share the memory: its files are not theirs.
     """
 
     clock: Clock
@@ -27,5 +29,7 @@ class ProbeContext:
     anon_key: str = field(default="", repr=False)
     backend_url: str | None = None
     notebook: Notebook | None = field(default=None, repr=False)
+    drain: LogDrain = field(default_factory=lambda: LogDrain({}), repr=False)
+    place: str = ""
     sessions: Sessions = field(default_factory=Sessions, repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)

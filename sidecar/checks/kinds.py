@@ -10,8 +10,9 @@ from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
 from sidecar.checks.journey import JourneyKeys, JourneyProbe
+from sidecar.checks.log_signature import LogSignatureKeys, LogSignatureProbe
 from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
-from sidecar.domain.reasons import CanaryUserReason, HttpReason, JourneyReason, ServiceKeyReason
+from sidecar.domain.reasons import CanaryUserReason, HttpReason, JourneyReason, LogSignatureReason, ServiceKeyReason
 from sidecar.ports import Probe
 
 
@@ -32,5 +33,6 @@ KINDS: Mapping[str, Kind] = {
         Kind(name="service_key", model=ServiceKeyKeys, reasons=ServiceKeyReason, build=ServiceKeyProbe),
         Kind(name="journey", model=JourneyKeys, reasons=JourneyReason, build=JourneyProbe),
         Kind(name="canary_user", model=CanaryUserKeys, reasons=CanaryUserReason, build=CanaryUserProbe),
+        Kind(name="log_signature", model=LogSignatureKeys, reasons=LogSignatureReason, build=LogSignatureProbe),
     )
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
@@ -23,6 +23,16 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     WARNING = "warning"
     INFO = "info"
+
+
+@runtime_checkable
+class CountsSignatures(Protocol):
+    """The parameters of a check that counts named things; its observations' facts hold `signatures` by name."""
+
+    @property
+    def signature_names(self) -> tuple[str, ...]:
+        """The closed set of names."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,11 @@ CHECK_MISSED: Final = _counter(
     ("check", "cause"),
     "Ticks that led to no look: the last one still ran (overlap), too late (misfire), or an error.",
 )
+LOG_SIGNATURES: Final = _counter(
+    "sidecar_log_signatures_total",
+    ("check", "signature"),
+    "Lines that had a signature, counted when a look read or fetched them.",
+)
 KEY_REASON: Final = _gauge(
     "sidecar_service_key_reason",
     ("reason",),
@@ -157,7 +162,7 @@ BUILD: Final = _gauge("sidecar_build_info", ("version", "revision", "python_vers
 
 CATALOGUE: Final = (
     CHECK_UP, CHECK_RUNS, CHECK_FAILURES, CHECK_DURATION, CHECK_PHASE, CHECK_LAST_RUN, CHECK_LAST_SUCCESS,
-    CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED,
+    CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED, LOG_SIGNATURES,
     KEY_REASON, KEY_EXPIRY, ROWS_VISIBLE,
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from sidecar.domain.breaker import BreakerStatus
-from sidecar.domain.check import JSON, Check, Observation, Verdict
+from sidecar.domain.check import JSON, Check, CountsSignatures, Observation, Verdict
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import (
     AuditChecked,
@@ -130,6 +130,8 @@ class Metrics:
                     of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
             for cause in MISSED_CAUSES:
                 of.counter(m.CHECK_MISSED, check.name, cause)
+            for name in _signatures_of(check):
+                of.counter(m.LOG_SIGNATURES, check.name, name)
         closed: tuple[tuple[Family, Sequence[str]], ...] = (
             (m.EVALUATIONS, EVALUATION_RESULTS),
             (m.PROOF_FAILURES, tuple(ProofFailure)),
@@ -162,6 +164,8 @@ class Metrics:
         of.gauge(m.CHECK_LAST_RUN).put((check.name,), seen.taken_at.timestamp())
         if seen.verdict is Verdict.HEALTHY:
             of.gauge(m.CHECK_LAST_SUCCESS).put((check.name,), seen.taken_at.timestamp())
+        for name in _signatures_of(check):
+            of.counter(m.LOG_SIGNATURES, check.name, name).inc(_newly_seen(seen.facts, name))
         if check.kind == SERVICE_KEY:
             self._key_observed(seen)
         else:
@@ -301,6 +305,18 @@ def _say_nothing(event: Event) -> None:
 
 def _listed(value: str, listed: Sequence[str]) -> str:
     return value if value in listed else UNLISTED
+
+
+def _signatures_of(check: Check) -> tuple[str, ...]:
+    return check.spec.signature_names if isinstance(check.spec, CountsSignatures) else ()
+
+
+def _newly_seen(facts: Mapping[str, JSON], name: str) -> int:
+    """Read `{"signatures": {"profile-lookup": {"new": 3}}}`; what has another shape counts nothing."""
+    signatures = facts.get("signatures")
+    found = signatures.get(name) if isinstance(signatures, dict) else None
+    new = found.get("new") if isinstance(found, dict) else None
+    return new if isinstance(new, int) and not isinstance(new, bool) and new > 0 else 0
 
 
 def _rows_visible(facts: JSON) -> dict[Labels, float]:

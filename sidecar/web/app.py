@@ -1,4 +1,4 @@
-"""The HTTP side, read only so far: the page, metrics, health, readiness. Nothing here looks at anything by itself."""
+"""The HTTP side: the page, metrics, health, readiness, and what drains hand in. Nothing here looks by itself."""
 
 import asyncio
 import gzip
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from sidecar.config.settings import Scope, Token
 from sidecar.errors import SidecarError
 from sidecar.web.guard import Door, SafeHeaders
+from sidecar.web.logs import Logs, Take
 from sidecar.web.pages import Pages, StatusView
 
 ANSWER_SECONDS = 5.0  # for what the page and readiness ask of others
@@ -27,14 +28,17 @@ def web_app(
     registry: CollectorRegistry,
     ready: Callable[[], Awaitable[str | None]],
     tokens: Sequence[Token],
+    take_logs: Take | None = None,
 ) -> ASGIApp:
     """Return the application.
 
     `status` fills the page. `ready` returns why Sidecar is not ready (its configuration, its state; never whether
-    Supabase is up), or None. With `tokens`, the page and /metrics need one with the scope `read`.
+    Supabase is up), or None. With `tokens`, the page and /metrics need one with the scope `read`. `take_logs` counts
+    records that a drain hands in, from a thread; None where no check takes them.
     """
     pages = Pages()
-    served = _Served(pages, status, registry, ready, Door(tokens))
+    door = Door(tokens)
+    served = _Served(pages, status, registry, ready, door)
     safe = {
         "Content-Security-Policy": pages.policy,
         "X-Content-Type-Options": "nosniff",
@@ -49,6 +53,7 @@ def web_app(
             Route("/metrics", served.metrics),
             Route("/-/healthy", served.healthy),
             Route("/-/ready", served.readiness),
+            Route("/api/v1/logs", Logs(door, take_logs).post, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _refusal, Exception: _fault},
     )
@@ -113,11 +118,14 @@ def _encode(registry: CollectorRegistry, accept: str, *, zipped: bool) -> tuple[
     return (gzip.compress(body, compresslevel=6) if zipped else body), content_type
 
 
-async def _refusal(_request: Request, error: Exception) -> Response:
-    """Answer 401, 403, 404 and 405 as JSON."""
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Answer 401, 403, 404, 405, 413 and the like as JSON."""
     status, detail, headers = 500, "", None
     if isinstance(error, HTTPException):
         status, detail, headers = error.status_code, error.detail, error.headers
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        # The server would go on reading a body that nobody wants, as long as somebody sends it.
+        headers = {**(headers or {}), "Connection": "close"}
     return JSONResponse({"error": detail}, status, headers)
 
 

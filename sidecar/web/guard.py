@@ -36,6 +36,15 @@ class Door:
             raise HTTPException(403, f"the token {name} lacks the scope {right}")
         return name
 
+    def admit_named(self, request: Request, right: Right) -> str:
+        """Return the token's name; for what changes something, where nobody comes in unnamed.
+
+        Raises: HTTPException 403 where there are no tokens at all, else what `admit` raises.
+        """
+        if self._open:
+            raise HTTPException(403, f"name a token with the scope {right} under server.tokens")
+        return self.admit(request, right)
+
     def _known(self, headers: Headers) -> tuple[str, frozenset[Right]] | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest = _digest(given.strip())

@@ -10,7 +10,7 @@ from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
 from sidecar.checks.context import ProbeContext
 from sidecar.domain.check import Observation, Verdict
 from tests.checks.cast import ANON, SERVICE, check, rows
-from tests.checks.journeys import EMAIL, PASSWORD, TOKEN, USER, USER_ID, World, around, grant
+from tests.checks.journeys import EMAIL, PASSWORD, TOKEN, USER, USER_ID, World, around
 from tests.scripted import Act, Asked, endless, head, html, reply, scripted
 
 KEYS: Mapping[str, object] = {
@@ -40,8 +40,11 @@ def rest(profile: Act, *, canary_seen_by: tuple[str, ...] = (SERVICE,)) -> Calla
     return answer
 
 
-def world(profile: Act | None = None, **parts: Callable[[Asked], Act]) -> World:
-    return World(**{"rest": rest(profile or rows(PROFILE)), **parts})
+def world(profile: Act | None = None, *, backend: Act | None = None) -> World:
+    made = World(rest=rest(profile or rows(PROFILE)))
+    if backend is not None:
+        made.backend = lambda _: backend
+    return made
 
 
 async def test_a_user_as_expected_is_healthy_and_nothing_of_them_is_told() -> None:
@@ -53,7 +56,7 @@ async def test_a_user_as_expected_is_healthy_and_nothing_of_them_is_told() -> No
 
 
 async def test_the_incident_the_api_says_100_where_the_database_says_1200() -> None:
-    async with scripted(world(backend=lambda _: reply(200, {"balance": 100}))) as server:
+    async with scripted(world(backend=reply(200, {"balance": 100}))) as server:
         seen = await look(around(server.url))
     assert (seen.reason, seen.verdict) == ("api_differs", Verdict.UNHEALTHY)
     assert seen.detail == "the API tells lower credits than the database"
@@ -116,7 +119,7 @@ async def test_an_api_that_answers_while_credits_move_may_say_the_new_number() -
     ],
 )
 async def test_what_the_api_says(act: Act, reason: str) -> None:
-    async with scripted(world(backend=lambda _: act)) as server:
+    async with scripted(world(backend=act)) as server:
         seen = await look(around(server.url))
     assert (seen.reason, seen.verdict) == (reason, Verdict.UNHEALTHY)
 
@@ -145,7 +148,7 @@ async def test_without_a_login_the_database_alone_is_looked_at() -> None:
 
 
 async def test_without_an_id_it_is_the_user_who_signs_in() -> None:
-    async with scripted(world(token=lambda _: grant())) as server:
+    async with scripted(world()) as server:
         assert (await look(around(server.url), user_id="", credits={"expected": ""})).reason == "ok"
         nobody = await look(around(server.url), user_id="", user={"email": "", "password": ""})
     assert (nobody.reason, nobody.verdict) == ("not_configured", Verdict.UNKNOWN)
@@ -158,10 +161,13 @@ async def test_without_an_id_it_is_the_user_who_signs_in() -> None:
         ({"user_id": USER_ID, "api": {}}, "api needs user"),
         ({}, "must have a user_id or a user"),
         ({"user_id": USER_ID, "credits": {"expected": "lots"}}, "must be a number, or empty"),
-        ({"user_id": USER_ID, "user": USER, "credits": {}, "api": {"url": "https://x/"}}, "must be a path of the backend"),
+        (
+            {"user_id": USER_ID, "user": USER, "credits": {}, "api": {"url": "https://x/"}},
+            "must be a path of the backend",
+        ),
         ({"user_id": USER_ID, "user": USER, "credits": {}, "api": {"value": "nothing"}}, "unknown name 'nothing'"),
     ],
-)  # fmt: skip
+)
 def test_a_user_that_cannot_be_watched_is_refused_at_load(keys: Mapping[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         CanaryUserKeys.model_validate(keys)

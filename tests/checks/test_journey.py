@@ -100,11 +100,21 @@ async def test_a_balance_that_moved_between_two_readings_may_lie_between_them() 
 
 
 GARBAGE: tuple[tuple[str, Act, str, Verdict], ...] = (
-    ("wrong password", reply(400, {"code": 400, "error_code": "invalid_credentials", "msg": PASSWORD}), "sign_in_failed", Verdict.UNHEALTHY),
+    (
+        "wrong password",
+        reply(400, {"code": 400, "error_code": "invalid_credentials", "msg": PASSWORD}),
+        "sign_in_failed",
+        Verdict.UNHEALTHY,
+    ),
     ("a page instead", html(200), "sign_in_failed", Verdict.UNHEALTHY),
     ("an empty object", reply(200, {}), "sign_in_failed", Verdict.UNHEALTHY),
     ("a list", reply(200, [1, 2]), "sign_in_failed", Verdict.UNHEALTHY),
-    ("deeply nested", reply(200, b"[" * 100_000, {"Content-Type": "application/json"}), "sign_in_failed", Verdict.UNHEALTHY),
+    (
+        "deeply nested",
+        reply(200, b"[" * 100_000, {"Content-Type": "application/json"}),
+        "sign_in_failed",
+        Verdict.UNHEALTHY,
+    ),
     ("a token with a line break", grant(token="a\r\nX-Admin: yes"), "sign_in_failed", Verdict.UNHEALTHY),
     ("an empty token", grant(token=""), "sign_in_failed", Verdict.UNHEALTHY),
     ("not UTF-8", reply(200, b"\xff\xfe{"), "sign_in_failed", Verdict.UNHEALTHY),
@@ -112,9 +122,14 @@ GARBAGE: tuple[tuple[str, Act, str, Verdict], ...] = (
     ("asks to be left alone", reply(429, {"msg": "slow"}, {"Retry-After": "7"}), "rate_limited", Verdict.UNKNOWN),
     ("not HTTP", raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), "protocol_broken", Verdict.UNHEALTHY),
     ("endless", endless(head(200, {"Content-Type": "application/json"})), "body_too_large", Verdict.UNHEALTHY),
-    ("a bomb", reply(200, gzip.compress(b"\0" * 20_000_000), {"Content-Encoding": "gzip"}), "body_too_large", Verdict.UNHEALTHY),
+    (
+        "a bomb",
+        reply(200, gzip.compress(b"\0" * 20_000_000), {"Content-Encoding": "gzip"}),
+        "body_too_large",
+        Verdict.UNHEALTHY,
+    ),
     ("silent", silent(), "timed_out", Verdict.UNHEALTHY),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("act", "reason", "verdict"), [pytest.param(*case[1:], id=case[0]) for case in GARBAGE])
@@ -247,8 +262,10 @@ async def test_a_kept_session_that_is_refused_is_opened_anew_once() -> None:
     accepted = {"first"}
     world = World(
         token=lambda _: grant(token=next(tokens)),
-        backend=lambda asked: reply(200 if asked.headers["authorization"].split()[1] in accepted else 401, {"balance": 1}),
-    )  # fmt: skip
+        backend=lambda asked: reply(
+            200 if asked.headers["authorization"].split()[1] in accepted else 401, {"balance": 1}
+        ),
+    )
     async with scripted(world) as server:
         within = around(server.url)
         assert (await walk(within, SIGN_IN, BALANCE)).reason == "ok"
@@ -349,12 +366,15 @@ MISTAKES: tuple[tuple[Mapping[str, object], str], ...] = (
     ({"steps": [{"name": "a", "request": {"url": "/a{{ 9 }}"}}]}, "without blanks"),
     ({"steps": [{"name": "a", "sign_in": True, "sign_out": True}]}, "exactly one of"),
     ({"steps": [BALANCE]}, "needs token"),
-    ({"steps": [{"name": "a", "request": {"url": "https://a.example/", "as_user": True}}]}, "goes with a path of the backend"),
+    (
+        {"steps": [{"name": "a", "request": {"url": "https://a.example/", "as_user": True}}]},
+        "goes with a path of the backend",
+    ),
     ({"steps": [SIGN_IN, SIGN_IN]}, "a name of its own"),
     ({"steps": [SIGN_IN, PAID]}, "costs 40 credits, and a budget of 0"),
     ({"steps": [{**STORED, "capture": {"token": "row.a"}}]}, "which sign_in does"),
     ({"steps": [{**BALANCE, "expect": ["certificate != null"]}]}, "unknown name 'certificate'"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("keys", "message"), MISTAKES)
