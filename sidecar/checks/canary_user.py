@@ -17,6 +17,7 @@ from sidecar.checks.rows import Reader, service_reader
 from sidecar.checks.session import Login, Project, Session, sign_in
 from sidecar.checks.stopped import Stopped
 from sidecar.checks.way import Way
+from sidecar.config.checks import LeftOut
 from sidecar.domain.check import JSON, Check, Observation
 from sidecar.domain.reasons import CanaryUserReason
 from sidecar.domain.rule import Table
@@ -124,6 +125,7 @@ class CanaryUserKeys(Keys):
 
     user_id: Annotated[SecretStr, AfterValidator(_user_id)] = SecretStr("")
     user: UserKeys | None = None
+    required: bool = True
     profile: ProfileKeys = ProfileKeys()
     credits: CreditsKeys | None = None
     api: ApiKeys | None = None
@@ -137,13 +139,16 @@ class CanaryUserKeys(Keys):
             raise ValueError("must have a user_id or a user")
         return self
 
-    def to_spec(self) -> CanaryUserSpec:
+    def to_spec(self) -> CanaryUserSpec | LeftOut:
         """Return the frozen parameters."""
+        login = self.user.to_login() if self.user else Login()
+        if not self.required and not login and not self.user_id.get_secret_value():
+            return LeftOut("left out; it needs a user's id, or the e-mail and the password of one, and they are empty")
         credits_, api = self.credits, self.api
         expected = credits_.expected if credits_ is not None else None
         return CanaryUserSpec(
             user_id=self.user_id.get_secret_value(),
-            login=self.user.to_login() if self.user else Login(),
+            login=login,
             table=to_table(self.profile.table),
             key=self.profile.key,
             columns=tuple(self.profile.columns),

@@ -21,10 +21,12 @@ from sidecar.checks.journey_steps import (
 )
 from sidecar.checks.session import Login
 from sidecar.checks.templates import json_names, template, url_template
+from sidecar.config.checks import LeftOut
 from sidecar.domain.reasons import JourneyReason
 from sidecar.domain.rule import Table
 
 STEPS_AT_MOST = 50
+NO_LOGIN = "left out; it needs the e-mail and the password of a canary user, and one of them is empty"
 RESERVED = frozenset({"token", "user_id"})  # captured by every sign-in
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
@@ -99,6 +101,9 @@ TableName = Annotated[
 Order = Annotated[str, _matching(rf"{_IDENTIFIER}(\.(asc|desc))?", "must be a column, with .asc or .desc")]
 
 
+Headers = Annotated[dict[str, SecretStr], AfterValidator(_headers)]
+
+
 class Keys(BaseModel):
     """What every mapping of these kinds has in common."""
 
@@ -121,7 +126,7 @@ class RequestKeys(Keys):
 
     url: Annotated[str, AfterValidator(_url)]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
-    headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     as_user: bool = False
     body: Annotated[JsonValue, AfterValidator(_document)] = None
     form: dict[Name, Annotated[str, AfterValidator(_template)]] | None = None
@@ -261,6 +266,7 @@ class JourneyKeys(Keys):
     """The keys of a `journey` beside the common ones."""
 
     user: UserKeys
+    required: bool = True
     steps: Annotated[list[StepKeys], Field(min_length=1, max_length=STEPS_AT_MOST)]
     cleanup: Annotated[list[StepKeys], Field(max_length=STEPS_AT_MOST)] = Field(default_factory=list)
     cleanup_timeout: Annotated[str, _seconds(60)] = "5s"
@@ -279,10 +285,13 @@ class JourneyKeys(Keys):
             raise ValueError(message)
         return self
 
-    def to_spec(self) -> JourneySpec:
+    def to_spec(self) -> JourneySpec | LeftOut:
         """Return the frozen parameters."""
+        login = self.user.to_login()
+        if not self.required and not login:
+            return LeftOut(NO_LOGIN)
         return JourneySpec(
-            login=self.user.to_login(),
+            login=login,
             steps=tuple(step.to_step() for step in self.steps),
             cleanup=tuple(step.to_step() for step in self.cleanup),
             session=SessionUse(self.session),

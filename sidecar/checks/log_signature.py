@@ -1,134 +1,27 @@
 """The kind `log_signature`: how often lines of known kinds were written. No line is ever kept, or told."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, model_validator
 
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.journey_keys import Keys, Name, to_seconds
 from sidecar.checks.log_drain import Arrived
-from sidecar.checks.log_memory import SLICES, LogMemory, log_memory
+from sidecar.checks.log_keys import LogSignatureKeys, LogSignatureSpec
+from sidecar.checks.log_memory import LogMemory, log_memory
 from sidecar.checks.log_tail import Allowance, Followed, follow
-from sidecar.checks.signatures import Counter, Signature, compile_pattern, merged
+from sidecar.checks.signatures import Counter, Signature, merged
+from sidecar.checks.stopped import Stopped
+from sidecar.checks.way import Way
 from sidecar.domain.check import JSON, Check, Observation
 from sidecar.domain.reasons import LogSignatureReason
 from sidecar.errors import StateUnavailable
 from sidecar.sights import Notebook
 
+__all__ = ["LogSignatureKeys", "LogSignatureProbe", "LogSignatureSpec"]
+
 BYTES_AT_MOST = 16 * 1024 * 1024  # of one look; what is more is read by the next
-SIGNATURES_AT_MOST = 50
-FILES_AT_MOST = 20
 SPARE_SECONDS = 0.5  # of the timeout, for remembering
 TRIES = 5  # against others that remember at the same time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSignatureSpec:
-    """Parameters of one `log_signature` check. Implements `sidecar.domain.check.CountsSignatures`."""
-
-    files: tuple[Path, ...]
-    drain: bool
-    within_seconds: int
-    silent_after_seconds: float | None
-    signatures: tuple[Signature, ...]
-
-    @property
-    def slice_seconds(self) -> int:
-        """How finely counts are kept in time."""
-        return max(1, self.within_seconds // SLICES)
-
-    @property
-    def signature_names(self) -> tuple[str, ...]:
-        """The closed set of what is counted."""
-        return tuple(signature.name for signature in self.signatures)
-
-
-def _duration(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,6}(s|m|h|d)", text) or not 1 <= to_seconds(text) <= 31 * 86_400:
-        raise ValueError("must be a duration such as 30s, 5m, 24h or 7d, at most 31d")
-    return text
-
-
-def _file(text: str) -> str:
-    if not text or "\0" in text or text.endswith("/"):
-        raise ValueError("must be the path of a file")
-    return text
-
-
-def _literal(text: str) -> str:
-    if not text or "\n" in text or "\r" in text:
-        raise ValueError("must be text of one line")
-    return text
-
-
-def _pattern(text: str) -> str:
-    compile_pattern(text)
-    return text
-
-
-Duration = Annotated[str, AfterValidator(_duration)]
-
-
-class SignatureKeys(Keys):
-    """One kind of line: what it contains, what it matches, or both."""
-
-    name: Name
-    contains: Annotated[str, AfterValidator(_literal)] | None = None
-    matches: Annotated[str, AfterValidator(_pattern)] | None = None
-    at_most: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
-
-    @model_validator(mode="after")
-    def _fits(self) -> "SignatureKeys":
-        if self.contains is None and self.matches is None:
-            raise ValueError("must have contains or matches")
-        return self
-
-    def to_signature(self) -> Signature:
-        """Return the signature."""
-        return Signature(
-            name=self.name,
-            contains=(self.contains or "").encode(),
-            matches=compile_pattern(self.matches) if self.matches is not None else None,
-            at_most=self.at_most,
-        )
-
-
-class LogSignatureKeys(Keys):
-    """The keys of a `log_signature` check beside the common ones."""
-
-    files: Annotated[list[Annotated[str, AfterValidator(_file)]], Field(max_length=FILES_AT_MOST)] = Field(
-        default_factory=list
-    )
-    drain: bool = False
-    within: Duration = "1h"
-    silent_after: Duration | None = None
-    signatures: Annotated[list[SignatureKeys], Field(min_length=1, max_length=SIGNATURES_AT_MOST)]
-
-    @model_validator(mode="after")
-    def _fits(self) -> "LogSignatureKeys":
-        if not self.files and not self.drain:
-            raise ValueError("must have files, or drain: true")
-        if self.silent_after is not None and not self.drain:
-            raise ValueError("silent_after is about a drain; a file that is missing is told anyhow")
-        names = [signature.name for signature in self.signatures]
-        if len(set(names)) != len(names) or len(set(self.files)) != len(self.files):
-            raise ValueError("must name each signature and each file once")
-        return self
-
-    def to_spec(self) -> LogSignatureSpec:
-        """Return the frozen parameters."""
-        return LogSignatureSpec(
-            files=tuple(map(Path, self.files)),
-            drain=self.drain,
-            within_seconds=int(to_seconds(self.within)),
-            silent_after_seconds=to_seconds(self.silent_after) if self.silent_after else None,
-            signatures=tuple(signature.to_signature() for signature in self.signatures),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +32,13 @@ class _Read:
     new: Mapping[str, int] = field(default_factory=dict)
     followed: Mapping[str, Followed] = field(default_factory=dict)
     bytes_read: int = 0
+    loki: Mapping[str, int] = field(default_factory=dict)
+    loki_fault: str = ""
+
+    def seen(self, signature: Signature, spec: LogSignatureSpec, now: float) -> int:
+        """How often a signature was seen within the window, wherever."""
+        since = now - spec.within_seconds
+        return self.memory.seen(signature.key, since, spec.slice_seconds) + self.loki.get(signature.key, 0)
 
 
 class LogSignatureProbe:
@@ -155,7 +55,8 @@ class LogSignatureProbe:
         clock = self._context.clock
         taken_at, started = clock.now(), clock.monotonic()
         deadline = started + check.timeout_seconds - SPARE_SECONDS
-        read = await self._read(check, spec, deadline)
+        way = Way(clock=clock, deadline=deadline)
+        read = await self._ask_loki(spec, await self._read(check, spec, deadline), way)
         reason, detail = self._judge(spec, read)
         return Observation(
             check=check.name,
@@ -166,8 +67,20 @@ class LogSignatureProbe:
             duration_seconds=clock.monotonic() - started,
             detail=detail,
             notes=_notes(read, reason),
+            phases=way.phases,
             facts=self._facts(spec, read) if read else {},
         )
+
+    async def _ask_loki(self, spec: LogSignatureSpec, read: _Read | None, way: Way) -> _Read | None:
+        if spec.loki is None or read is None:
+            return read
+        try:
+            async with way.bounded():
+                return replace(
+                    read, loki=await spec.loki.counts(spec.signatures, spec.within_seconds, self._context.tls, way)
+                )
+        except Stopped as stopped:
+            return replace(read, loki_fault=stopped.detail)
 
     async def _read(self, check: Check, spec: LogSignatureSpec, deadline: float) -> _Read | None:
         """Read on from what is remembered, and remember what was read, or neither. None without a memory."""
@@ -232,40 +145,44 @@ class LogSignatureProbe:
         if read is None:
             return LogSignatureReason.LOCAL_FAULT, "what was read cannot be remembered, so nothing was"
         now = self._context.clock.now().timestamp()
-        since = now - spec.within_seconds
-        often = [
-            signature.name
-            for signature in spec.signatures
-            if read.memory.seen(signature.key, since, spec.slice_seconds) > signature.at_most
-        ]
+        often = [sought.name for sought in spec.signatures if read.seen(sought, spec, now) > sought.at_most]
         if often:
             return LogSignatureReason.SIGNATURE_SEEN, f"more often than allowed: {', '.join(often)}"
-        for path, found in read.followed.items():
-            if found.fault:
-                return LogSignatureReason(found.fault), path
-        for path, found in read.followed.items():
-            if found.lost:
-                return (
-                    LogSignatureReason.LINES_LOST,
-                    f"{path}: it went away, and the rest of it was not found beside it",
-                )
-            if found.behind:
-                return LogSignatureReason.BEHIND, f"{path}: there is more than one look reads"
+        unread = _unread(read.followed)
+        if unread is not None:
+            return unread
+        if read.loki_fault:
+            return LogSignatureReason.LOKI_UNREAD, read.loki_fault
         heard = max(read.memory.drained_at, read.memory.since)
+        if spec.drain and spec.silent_after_seconds is None and not read.memory.drained_at:
+            return LogSignatureReason.DRAIN_SILENT, "nothing was ever drained"
         if spec.silent_after_seconds is not None and now - heard > spec.silent_after_seconds:
             return LogSignatureReason.DRAIN_SILENT, f"nothing was drained for {now - heard:.0f} s"
         return LogSignatureReason.OK, ""
 
     def _facts(self, spec: LogSignatureSpec, read: _Read) -> dict[str, JSON]:
-        since = self._context.clock.now().timestamp() - spec.within_seconds
+        now = self._context.clock.now().timestamp()
         signatures: dict[str, JSON] = {
             signature.name: {
                 "new": read.new.get(signature.key, 0),
-                "within": read.memory.seen(signature.key, since, spec.slice_seconds),
+                "within": read.seen(signature, spec, now),
             }
             for signature in spec.signatures
         }
         return {"signatures": signatures, "bytes_read": read.bytes_read}
+
+
+def _unread(followed: Mapping[str, Followed]) -> tuple[LogSignatureReason, str] | None:
+    """Return what kept a file from being read to its end, or None."""
+    for path, found in followed.items():
+        if found.fault:
+            return LogSignatureReason(found.fault), path
+    for path, found in followed.items():
+        if found.lost:
+            return LogSignatureReason.LINES_LOST, f"{path}: it went away, and the rest of it was not found beside it"
+        if found.behind:
+            return LogSignatureReason.BEHIND, f"{path}: there is more than one look reads"
+    return None
 
 
 def _notes(read: _Read | None, reason: LogSignatureReason) -> tuple[str, ...]:
@@ -275,6 +192,7 @@ def _notes(read: _Read | None, reason: LogSignatureReason) -> tuple[str, ...]:
     found = [followed.fault for followed in read.followed.values() if followed.fault]
     found += [LogSignatureReason.LINES_LOST.value for followed in read.followed.values() if followed.lost]
     found += [LogSignatureReason.BEHIND.value for followed in read.followed.values() if followed.behind]
+    found += [LogSignatureReason.LOKI_UNREAD.value] if read.loki_fault else []
     return tuple(note for note in dict.fromkeys(found) if note != reason.value)
 
 

@@ -17,17 +17,21 @@ _NOT_RE2 = "is no regular expression of RE2: it has no look-around and no back-r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a line must contain, and what it must match, where given. `at_most` is how often it may be seen."""
+    """What a line must contain, and what it must match, where given. `at_most` is how often it may be seen.
+
+    `matches` is the compiled `pattern`.
+    """
 
     name: str
     contains: bytes = field(default=b"", repr=False)
+    pattern: str = field(default="", repr=False)
     matches: Condition | None = field(default=None, repr=False)
     at_most: int = 0
 
     @property
     def key(self) -> str:
         """Under what its counts are kept: another text under the same name begins at 0."""
-        text = self.contains + b"\0" + (self.matches.text.encode() if self.matches else b"")
+        text = self.contains + b"\0" + self.pattern.encode()
         return f"{self.name}:{hashlib.sha256(text).hexdigest()[:8]}"
 
     def count(self, block: bytes) -> int:

@@ -1,6 +1,7 @@
 """From the entries under `checks` to the domain's checks. What a kind's own keys mean, its model knows."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pydantic
@@ -20,8 +21,15 @@ class HasSpec(Protocol):
     """What a kind's model must be able to do beside validating."""
 
     def to_spec(self) -> object:
-        """Return the kind's frozen parameters."""
+        """Return the kind's frozen parameters, or `LeftOut`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The parameters of a check that is not made: `required: false`, and the variables that it needs are empty."""
+
+    why: str
 
 
 def read_checks(

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 
 import pydantic
 
-from sidecar.config.checks import kinds_of, read_checks
+from sidecar.config.checks import LeftOut, kinds_of, read_checks
 from sidecar.config.document import Document, Path
 from sidecar.config.fields import is_http_url
 from sidecar.config.problems import Problems
@@ -185,7 +185,8 @@ def _config(
         ),
         database_url=root.database.url,
         backend_url=root.backend.url,
-        checks=checks,
+        checks=tuple(check for check in checks if not isinstance(check.spec, LeftOut)),
+        left_out=tuple(f"{check.name}: {check.spec.why}" for check in checks if isinstance(check.spec, LeftOut)),
         rules=rules[0],
         surveys=rules[1],
         state_url=root.state.url,

@@ -103,6 +103,7 @@ class Config:
     lives in that database and `state_url` is not used.
     `rules` repair and `surveys` only report, each in file-name order. `digest` covers the texts as written, before any
     variable is filled in: it tells an edited configuration from the same one, and nothing about secrets.
+    `left_out` names checks that are not made since what they need is empty, and what that is.
     """
 
     supabase: SupabaseConfig
@@ -119,3 +120,4 @@ class Config:
     maintenance: tuple[()]
     drain_seconds: float
     digest: str
+    left_out: tuple[str, ...] = ()

@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
+from sidecar.checks.canary_user import CanaryUserKeys
 from sidecar.checks.journey import JourneyKeys, JourneyProbe
+from sidecar.config.checks import LeftOut
 from sidecar.domain.check import Verdict
 from tests.checks.cast import rows
 from tests.checks.journeys import (
@@ -349,6 +351,14 @@ async def test_without_a_canary_user_nothing_is_tried() -> None:
     async with scripted(world) as server:
         seen = await walk(around(server.url), *WALK, cleanup=[SIGN_OUT], user={"email": "", "password": ""})
     assert (seen.reason, seen.verdict, world.asked) == ("not_configured", Verdict.UNKNOWN, [])
+
+
+def test_without_a_canary_user_a_journey_may_be_left_out() -> None:
+    nobody = {"email": "", "password": ""}
+    keys = JourneyKeys.model_validate({"user": nobody, "steps": [SIGN_IN], "required": False})
+    assert isinstance(keys.to_spec(), LeftOut)
+    user = CanaryUserKeys.model_validate({"user_id": "", "user": nobody, "required": False})
+    assert isinstance(user.to_spec(), LeftOut)
 
 
 async def test_nobody_is_signed_in_with_a_key_that_is_not_the_anon_key() -> None:

@@ -43,9 +43,8 @@ def test_every_way_not_to_be_answered_is_a_reason() -> None:
     assert set(BY_CAUSE) == set(Unreached)
     unknown = {reason.value for reason in HttpReason if reason.verdict is Verdict.UNKNOWN}
     assert unknown == {"resolver_failed", "network_unreachable", "local_fault"}
-    for reasons in (JourneyReason, CanaryUserReason):
-        assert set(Unreached) <= set(reasons)
-        also = {reason.value for reason in reasons if reason.verdict is Verdict.UNKNOWN}
-        assert unknown < also
+    for walking in (JourneyReason, CanaryUserReason):
+        assert set(Unreached) <= set(walking)
+        assert unknown < {reason.value for reason in walking if reason.verdict is Verdict.UNKNOWN}
     for reasons in (HttpReason, ServiceKeyReason, JourneyReason, CanaryUserReason, LogSignatureReason):
         assert [reason.value for reason in reasons if reason.verdict is Verdict.HEALTHY] == ["ok"]

@@ -12,12 +12,15 @@ from pydantic import ValidationError
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.log_drain import LogDrain
 from sidecar.checks.log_signature import LogSignatureKeys, LogSignatureProbe, LogSignatureSpec
+from sidecar.clock import SystemClock
+from sidecar.config.checks import LeftOut
 from sidecar.domain.check import Check, Observation, Verdict
 from sidecar.errors import StateUnavailable
 from sidecar.sights import Kept
 from tests.checks.cast import check, context
 from tests.checks.journeys import Purses
 from tests.fakes import FakeClock
+from tests.scripted import Act, html, raw, reply, scripted
 
 SECRET = "somebody@shop.example"
 LOOKUP = f"Credit processing failed: Profile lookup error for {SECRET}"
@@ -221,10 +224,62 @@ async def test_a_drain_that_fell_silent_is_unknown() -> None:
     assert (await probe(watched)).reason == "ok"
 
 
+async def test_a_drain_that_never_ran_is_unknown() -> None:
+    clock, notebook = FakeClock(), Purses()
+    drain, probe, watched = drained(clock, notebook)
+    assert (await probe(watched)).reason == "drain_silent"
+    drain.take(["all is well"], clock.now())
+    assert (await probe(watched)).reason == "ok"
+
+
+def vector(number: object) -> Act:
+    return reply(200, {"status": "success", "data": {"resultType": "vector", "result": [{"value": [1, number]}]}})
+
+
+EMPTY = reply(200, {"status": "success", "data": {"resultType": "vector", "result": []}})
+TOTAL = 'sum(count_over_time({app="shop"} [3600s]))'
+LOKI = {"selector": '{app="shop"}', "headers": {"X-Scope-OrgID": "shop"}}
+
+
+async def look_at_loki(answers: Mapping[str, Act], **keys: object) -> tuple[Observation, list[str]]:
+    """Ask a scripted Loki that answers each query; others find nothing."""
+    async with scripted(lambda asked: answers.get(asked.query["query"], EMPTY)) as server:
+        within = replace(context(), clock=SystemClock(), notebook=Purses())
+        watched = a_check(loki={**LOKI, "url": server.url}, **keys)
+        seen = await LogSignatureProbe(within)(watched)
+        assert all(asked.headers["x-scope-orgid"] == "shop" for asked in server.asked)
+        return seen, [asked.query["query"] for asked in server.asked]
+
+
+async def test_loki_is_asked_for_counts_alone() -> None:
+    lookup = 'sum(count_over_time({app="shop"} |= "Profile lookup error" [3600s]))'
+    seen, asked = await look_at_loki({TOTAL: vector("812"), lookup: vector("3")})
+    assert asked == [TOTAL, lookup, 'sum(count_over_time({app="shop"} |~ "(?i)service key.* invalid" [3600s]))']
+    assert (seen.reason, seen.facts["signatures"]) == (
+        "signature_seen",
+        {"profile-lookup": {"new": 0, "within": 3}, "service-key": {"new": 0, "within": 0}},
+    )
+    assert (await look_at_loki({TOTAL: vector("812")}))[0].reason == "ok"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [EMPTY, vector("0"), vector("NaN"), vector(None), reply(500), reply(200, {}), reply(200, []), html(200), raw(b"")],
+)
+async def test_an_answer_of_lokis_that_proves_nothing_is_unknown(act: Act) -> None:
+    seen, _ = await look_at_loki({TOTAL: act})
+    assert (seen.reason, seen.verdict) == ("loki_unread", Verdict.UNKNOWN)
+
+
+def test_without_a_file_a_check_may_be_left_out() -> None:
+    keys = LogSignatureKeys.model_validate({"signatures": [*SIGNATURES], "files": [""], "required": False})
+    assert isinstance(keys.to_spec(), LeftOut)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "must have files, or drain: true"),
+        ({}, "must have files, drain: true, or loki"),
         ({"files": ["a"], "silent_after": "1h"}, "silent_after is about a drain"),
         ({"files": ["a"], "within": "400d"}, "at most 31d"),
         ({"files": ["a"], "signatures": [{"name": "a"}]}, "must have contains or matches"),
