@@ -3,6 +3,7 @@
 Source of the contract: the design's 41-velro, A1 and A2. None of velro's code is here.
 """
 
+import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ from sidecar.demo.layers import Edge, Gate, Manner, Tracking
 from sidecar.demo.models import supported_models
 from sidecar.domain.check import JSON
 from sidecar.errors import AnswerMalformed, TransientError
-from sidecar.wire import exchange, key_headers, open_client
+from sidecar.wire import Answer, exchange, key_headers, open_client
 
 FRONTEND_ORIGIN = "https://velro-frontend.example"
 FALLBACK_BALANCE = 100  # what velro says whenever it cannot find the profile
@@ -125,7 +126,35 @@ class _Backend:
         # velro raises 404 for the model and 402 for the credits, and then catches both and says 503.
         if not isinstance(price, int) or await self._read_balance(request.state.user) < price:
             raise HTTPException(503, "Generation service temporarily unavailable")
-        return JSONResponse({"id": str(uuid.uuid4()), "status": "pending"})
+        generation = str(uuid.uuid4())
+        try:
+            await self._charge(request.state.user, generation, str(model_id), price)
+        except (TransientError, AnswerMalformed, LookupError, TypeError) as error:
+            raise HTTPException(503, "Generation service temporarily unavailable") from error
+        return JSONResponse({"id": generation, "status": "pending"})
+
+    async def _charge(self, user: str, generation: str, model_id: str, price: int) -> None:
+        """Record a generation, and take its price, as velro does it: read, reckon, write back; then the ledger."""
+        async with open_client(self._supabase_url, headers=key_headers(self._service_key)) as client:
+
+            async def send(method: str, path: str, document: JSON = None) -> Answer:
+                return await exchange(
+                    client,
+                    method,
+                    f"/rest/v1/{path}",
+                    timeout_seconds=READ_SECONDS_AT_MOST,
+                    headers={"Content-Type": "application/json"},
+                    content=None if document is None else json.dumps(document).encode(),
+                )
+
+            found = await send("GET", f"users?id=eq.{user}&select=credits_balance")
+            left = int(found.json()[0]["credits_balance"]) - price
+            common: dict[str, JSON] = {"user_id": user}
+            made: JSON = {"id": generation, "model_id": model_id, "prompt": "-", "status": "completed"}
+            await send("POST", "generations", {**common, **made, "credits_used": price})
+            await send("PATCH", f"users?id=eq.{user}", {"credits_balance": left})
+            moved: JSON = {"transaction_type": "usage", "amount": -price, "balance_after": left}
+            await send("POST", "credit_transactions", {**common, **moved, "generation_id": generation})
 
     async def _openapi(self, _request: Request) -> Response:
         paths: dict[str, JSON] = {}

@@ -1,81 +1,100 @@
-"""The canary user of the demo, on a real database and the sample backend: the incident's fault is seen."""
+"""The how-to's checks on the demo: a real database, the sample backend, and the incident's faults."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
-from sidecar.checks.context import ProbeContext
-from sidecar.checks.journey import JourneyProbe
-from sidecar.clock import SystemClock
+from sidecar.app import App, open_app
+from sidecar.checks.kinds import KINDS
+from sidecar.config.load import load_text
+from sidecar.config.settings import Config
 from sidecar.demo.seed import CANARY_EMAIL, CANARY_PASSWORD, INCIDENT_USER
 from sidecar.demo.stack import Stack, StackSpec, stack
 from sidecar.domain.check import Observation
-from tests.checks.cast import check
-from tests.checks.journeys import SIGN_IN, SIGN_OUT, Purses, journey
+from tests.fakes import RecordingReporter
 
-LOGIN = {"email": CANARY_EMAIL, "password": CANARY_PASSWORD}
-LEDGER = {"table": "public.credit_transactions", "key": "user_id", "order": "created_at.desc", "limit": 1}
-STEPS: tuple[Mapping[str, object], ...] = (
-    SIGN_IN,
-    {
-        "name": "stored",
-        "read_database": {"table": "public.users", "columns": ["credits_balance"]},
-        "capture": {"stored": "row.credits_balance"},
-    },
-    {
-        "name": "balance",
-        "request": {"url": "/api/v1/credits/balance", "as_user": True},
-        "capture": {"balance": "body.balance"},
-    },
-    {"name": "same-balance", "compare": {"value": "balance", "among": ["stored"]}},
-    {
-        "name": "ledger",
-        "read_database": {**LEDGER, "columns": ["id", "balance_after"]},
-        "expect": ["row.balance_after == captured.stored"],
-        "fails_as": "ledger_differs",
-        "capture": {"movement": "row.id"},
-    },
-    {
-        "name": "dry-generation",
-        "request": {"url": "/api/v1/generations", "method": "POST", "form": {}, "as_user": True},
-        "expect": ["status == 422"],
-    },
-    {
-        "name": "nothing-was-charged",
-        "read_database": {**LEDGER, "columns": ["id"]},
-        "expect": ["row.id == captured.movement"],
-        "fails_as": "ledger_differs",
-    },
-)
-
-
-def around(served: Stack) -> ProbeContext:
-    return ProbeContext(
-        clock=SystemClock(),
-        supabase_url=served.supabase_url,
-        service_key=served.service_key,
-        anon_key=served.anon_key,
-        backend_url=served.backend_url,
-        notebook=Purses(),
-    )
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "watch-a-users-journey.md"
+HEAD = """
+supabase: {url: "${SUPABASE_URL}", service_key: "${SUPABASE_SERVICE_ROLE_KEY}", anon_key: "${SUPABASE_ANON_KEY}"}
+backend: {url: "${BACKEND_URL}"}
+state: {url: "${STATE_URL}"}
+"""
+MORE = f"""
+  - {{name: health, kind: http, url: /health}}
+  - name: orphan
+    kind: canary_user
+    user_id: {INCIDENT_USER}
+    credits: {{expected: 1200}}
+  - name: paid
+    kind: journey
+    user: {{email: "${{SIDECAR_CANARY_EMAIL:-}}", password: "${{SIDECAR_CANARY_PASSWORD:-}}"}}
+    required: false
+    session: fresh
+    budget: 60
+    steps:
+      - {{name: sign-in, sign_in: true}}
+      - name: stored
+        read_database: {{table: public.users, columns: [credits_balance]}}
+        capture: {{stored: row.credits_balance}}
+      - name: generate
+        request:
+          url: /api/v1/generations
+          method: POST
+          as_user: true
+          form: {{model_id: fal-ai/ideogram/v3, prompt: a cat}}
+        costs: 40
+        capture: {{generation: body.id}}
+      - name: deduction
+        read_database:
+          table: public.credit_transactions
+          key: generation_id
+          value: "{{{{generation}}}}"
+          columns: [user_id, amount, balance_after]
+        patience: 5s
+        expect: [count == 1, row.amount == -40, row.balance_after == captured.stored - 40]
+        fails_as: ledger_differs
+    cleanup:
+      - {{name: sign-out, sign_out: true}}
+"""
 
 
-async def walked(served: Stack) -> Observation:
-    steps = journey(*STEPS, cleanup=[SIGN_OUT], session="fresh", user=LOGIN, timeout_seconds=20.0)
-    return await JourneyProbe(around(served))(steps)
+def config(environ: Mapping[str, str]) -> Config:
+    """The first YAML of the page, with a check that is always there, and two more."""
+    found = re.search(r"```yaml\n(checks:.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return load_text(f"{HEAD}{found[1]}{MORE}", {}, {name: kind.model for name, kind in KINDS.items()}, environ)
 
 
-async def looked(served: Stack, **keys: object) -> Observation:
-    spec = CanaryUserKeys.model_validate_json(json.dumps(keys), strict=True).to_spec()
-    return await CanaryUserProbe(around(served))(check("canary_user", spec, 20.0))
+@asynccontextmanager
+async def opened(served: Stack, folder: Path, **more: str) -> AsyncIterator[App]:
+    environ = {
+        "SUPABASE_URL": served.supabase_url,
+        "SUPABASE_SERVICE_ROLE_KEY": served.service_key,
+        "SUPABASE_ANON_KEY": served.anon_key,
+        "BACKEND_URL": served.backend_url,
+        "STATE_URL": f"sqlite:///{folder / 'state.db'}",
+        **more,
+    }
+    async with open_app(config(environ), RecordingReporter(), stopping=lambda: False) as app:
+        yield app
+
+
+def canary(served: Stack, **more: str) -> dict[str, str]:
+    login = {"SIDECAR_CANARY_EMAIL": CANARY_EMAIL, "SIDECAR_CANARY_PASSWORD": CANARY_PASSWORD}
+    return {**login, "SIDECAR_CANARY_CREDITS": str(served.canary_credits), **more}
+
+
+async def look(app: App, name: str) -> Observation:
+    return await app.watch.look(app.check(name))
 
 
 @pytest.mark.parametrize(
     ("faults", "of_journey", "of_user", "of_orphan"),
     [
-        ((), "ok", "ok", "profile_missing"),
         (("wrong_balance",), "balance_differs", "api_differs", "profile_missing"),
         (("no_bypass",), "row_unseen", "profile_unseen", "profile_unseen"),
         (("auth_down", "backend_down"), "sign_in_failed", "sign_in_failed", "profile_missing"),
@@ -83,10 +102,39 @@ async def looked(served: Stack, **keys: object) -> Observation:
     ids=str,
 )
 async def test_each_fault_is_seen_for_what_it_is(
-    faults: tuple[str, ...], of_journey: str, of_user: str, of_orphan: str
+    faults: tuple[str, ...], of_journey: str, of_user: str, of_orphan: str, tmp_path: Path
 ) -> None:
-    async with stack(StackSpec(users=20, orphans=2, seed=7, faults=faults)) as served:
-        credits_ = {"expected": served.canary_credits}
-        user = await looked(served, user=LOGIN, profile={"columns": ["email"]}, credits=credits_, api={})
-        orphan = await looked(served, user_id=INCIDENT_USER, credits={"expected": 1200})
-        assert ((await walked(served)).reason, user.reason, orphan.reason) == (of_journey, of_user, of_orphan)
+    spec = StackSpec(users=20, orphans=2, seed=7, faults=faults)
+    async with stack(spec) as served, opened(served, tmp_path, **canary(served)) as app:
+        seen = [(await look(app, name)).reason for name in ("credits-journey", "canary-user", "orphan")]
+    assert seen == [of_journey, of_user, of_orphan]
+
+
+async def test_the_page_works_and_a_budget_outlives_a_restart(tmp_path: Path) -> None:
+    log = tmp_path / "backend.log"
+    log.touch()
+    async with stack(StackSpec(users=20, orphans=2, seed=7)) as served:
+        async with opened(served, tmp_path) as app:
+            assert [check.name for check in app.config.checks] == ["health", "orphan"]
+            assert [line.partition(":")[0] for line in app.config.left_out] == [
+                "credits-journey",
+                "canary-user",
+                "backend-log",
+                "paid",
+            ]
+        known = canary(served, SIDECAR_BACKEND_LOG=str(log))
+        async with opened(served, tmp_path, **known) as app:
+            for name in ("credits-journey", "canary-user", "backend-log", "paid", "credits-journey"):
+                seen = await look(app, name)
+                assert seen.reason == "ok", seen
+            assert CANARY_PASSWORD not in json.dumps([str(event) for event in reporter_of(app).events], default=str)
+        log.write_text("Credit processing failed: Profile lookup error\n")
+        async with opened(served, tmp_path, **known) as app:
+            assert (await look(app, "backend-log")).reason == "signature_seen"
+            assert (await look(app, "paid")).reason == "budget_spent"
+            assert (await look(app, "canary-user")).reason == "credits_differ"  # the journey has paid
+
+
+def reporter_of(app: App) -> RecordingReporter:
+    assert isinstance(app.reporter, RecordingReporter)
+    return app.reporter
