@@ -150,10 +150,10 @@ class _Backend:
             found = await send("GET", f"users?id=eq.{user}&select=credits_balance")
             left = int(found.json()[0]["credits_balance"]) - price
             common: dict[str, JSON] = {"user_id": user}
-            made: JSON = {"id": generation, "model_id": model_id, "prompt": "-", "status": "completed"}
+            made: dict[str, JSON] = {"id": generation, "model_id": model_id, "prompt": "-", "status": "completed"}
             await send("POST", "generations", {**common, **made, "credits_used": price})
             await send("PATCH", f"users?id=eq.{user}", {"credits_balance": left})
-            moved: JSON = {"transaction_type": "usage", "amount": -price, "balance_after": left}
+            moved: dict[str, JSON] = {"transaction_type": "usage", "amount": -price, "balance_after": left}
             await send("POST", "credit_transactions", {**common, **moved, "generation_id": generation})
 
     async def _openapi(self, _request: Request) -> Response:

@@ -157,11 +157,14 @@ async def test_a_file_that_went_away_unread_is_told(watched: Watched) -> None:
     assert (await watched.look()).reason == "ok"
 
 
-async def test_without_a_memory_nothing_is_read_and_nothing_is_lost(watched: Watched) -> None:
-    class Unavailable(Purses):
-        async def keep(self, _name: str, _body: str, _version: int, _at: datetime) -> bool:
-            raise StateUnavailable("disk full")
+class Unavailable(Purses):
+    """A memory that can be read and not written."""
 
+    async def keep(self, _name: str, _body: str, _version: int, _at: datetime) -> bool:
+        raise StateUnavailable("disk full")
+
+
+async def test_without_a_memory_nothing_is_read_and_nothing_is_lost(watched: Watched) -> None:
     watched.write(LOOKUP)
     full = Unavailable()
     full.kept = watched.notebook.kept
@@ -203,8 +206,9 @@ async def test_what_is_drained_is_counted_and_survives_a_memory_that_is_away() -
     clock, notebook = FakeClock(), Purses()
     drain, probe, watched = drained(clock, notebook)
     assert drain.take(["all is well", LOOKUP, f"{LOOKUP}\nin two lines", "service\nkey is invalid"], clock.now()) == 3
-    away = LogSignatureProbe(replace(context(), clock=clock, notebook=None, drain=drain))
-    assert (await away(watched)).reason == "local_fault"
+    for memory in (None, Unavailable()):
+        away = LogSignatureProbe(replace(context(), clock=clock, notebook=memory, drain=drain))
+        assert (await away(watched)).reason == "local_fault"
     seen = await probe(watched)
     assert seen.detail == "more often than allowed: profile-lookup"
     assert seen.facts["signatures"] == {
