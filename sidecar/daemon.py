@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from sidecar.app import App, open_app
 from sidecar.checks.kinds import KINDS
+from sidecar.checks.session import load_library
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
 from sidecar.domain.check import Check, CheckState
@@ -44,6 +45,7 @@ NOTIFY_SECONDS = 5.0  # at the end, for what is still to be delivered
 SHARE_OF_TIME = 0.05  # how much of wall time a rule may spend looking over REST
 AUDIT_EVERY_SECONDS = 3600.0
 AUDIT_SECONDS = 5.0  # at the end, for following what was added to the audit since the last time
+SIGNS_IN = frozenset({"journey", "canary_user"})  # the kinds that need a library which is slow to load
 BLIND_TICKS_AT_MOST = 4  # a rule that cannot look backs off to this multiple of its interval
 
 
@@ -85,6 +87,8 @@ async def serve(config: Config, stop: Stop, *, announce: Callable[[str], None]) 
         app = await opened.enter_async_context(open_app(config, reporter, stopping=supervisor.stopping.is_set))
         url = await opened.enter_async_context(_http(app, registry, last))
         audit = AuditWatch(state=app.state, reporter=reporter)
+        if any(check.kind in SIGNS_IN for check in config.checks):
+            await asyncio.to_thread(load_library)
         ticker = _ticker(app, supervisor)
         ticker.add(Tick(kind="audit", name="chain", every_seconds=AUDIT_EVERY_SECONDS, work=audit.check))
         ticker.start()

@@ -137,9 +137,13 @@ async def sign_out(project: Project, session: Session, way: Way) -> None:
             raise Stopped("step_failed", f"Supabase Auth did not end the session: {status}") from error
 
 
+def load_library() -> Any:  # noqa: ANN401  # a module that is imported late
+    """Import what signs in: 250 ms, half of which no other thread can use. The daemon does it before its first tick."""
+    return importlib.import_module("supabase")
+
+
 async def _client(project: Project, transport: _Bounded) -> Any:  # noqa: ANN401  # the library's own type, imported late
-    # 250 ms of imports that only journeys need; in a thread, so that other checks keep their time meanwhile.
-    supabase = await asyncio.to_thread(importlib.import_module, "supabase")
+    supabase = await asyncio.to_thread(load_library)
     options = supabase.AsyncClientOptions(
         auto_refresh_token=False,
         persist_session=False,

@@ -9,6 +9,7 @@ SENT_BYTES_AT_MOST = 1024 * 1024
 BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # after decompression
 RECORDS_AT_MOST = 20_000
 DEPTH_AT_MOST = 20
+_BLANKS = frozenset(" \t\r\n")
 JSON_TYPES = frozenset({"application/json", "text/json"})
 LINE_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 # Where senders put their lists: Vercel sends a bare list, Supabase, Railway and collectors one of these, Loki streams.
@@ -59,39 +60,62 @@ def records(body: bytes, *, by_line: bool) -> list[str]:
     return found
 
 
-def _unpacked(text: str) -> Iterator[Any]:
-    """Parse a list entry by entry: one call for all of it would hold up the event loop for as long as it takes."""
-    stripped = text.lstrip()
-    if not stripped.startswith("["):
-        yield from _opened(_whole(stripped))
-        return
-    decoder, position = json.JSONDecoder(), 1
-    while True:
-        position = _blank(stripped, position)
-        if stripped[position : position + 1] == "]":
-            if stripped[position + 1 :].strip():
-                raise ValueError("text after the end of the list")
+class _Pieces:
+    """Parses a JSON text piece by piece: one call for all of it would hold up the event loop meanwhile."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._decode = json.JSONDecoder().raw_decode
+        self._at = 0
+
+    def whole(self) -> Any:  # noqa: ANN401  # JSON from outside
+        """Return the document: its outermost members, and the entries of lists among them, are parsed one by one."""
+        found = self._value(depth=2)
+        if self._next():
+            raise ValueError("text after the end")
+        return found
+
+    def _value(self, depth: int) -> Any:  # noqa: ANN401  # JSON from outside
+        opening = self._next()
+        if depth and opening == "[":
+            return list(self._entries("]", depth))
+        if depth == 2 and opening == "{":
+            return dict(self._entries("}", depth))
+        found, self._at = self._decode(self._text, self._at)
+        return found
+
+    def _entries(self, closing: str, depth: int) -> Iterator[Any]:
+        self._at += 1
+        if self._next() == closing:
+            self._at += 1
             return
-        entry, position = decoder.raw_decode(stripped, position)
-        yield entry
-        position = _blank(stripped, position)
-        match stripped[position : position + 1]:
-            case ",":
-                position += 1
-            case "]":
-                pass
-            case _:
-                raise ValueError("a list without its end")
+        while True:
+            if closing == "}":
+                key, self._at = self._decode(self._text, self._at if self._next() == '"' else len(self._text))
+                self._take(":")
+                yield key, self._value(depth - 1)
+            else:
+                yield self._value(0)
+            if self._take(f",{closing}") == closing:
+                return
+
+    def _next(self) -> str:
+        while (character := self._text[self._at : self._at + 1]) in _BLANKS:
+            self._at += 1
+        return character
+
+    def _take(self, expected: str) -> str:
+        character = self._next()
+        if not character or character not in expected:
+            raise ValueError("not JSON")
+        self._at += 1
+        return character
 
 
-def _whole(text: str) -> Any:  # noqa: ANN401  # JSON from outside
-    return json.loads(text)
-
-
-def _blank(text: str, position: int) -> int:
-    while text[position : position + 1] in {" ", "\t", "\r", "\n"}:
-        position += 1
-    return position
+def _unpacked(text: str) -> Iterator[Any]:
+    document = _Pieces(text).whole()
+    for record in document if isinstance(document, list) else [document]:
+        yield from _opened(record)
 
 
 def _opened(document: Any, depth: int = 3) -> Iterator[Any]:  # noqa: ANN401  # JSON from outside
