@@ -9,7 +9,8 @@ import asyncio
 import importlib
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -108,10 +109,7 @@ class _Bounded(httpx.AsyncBaseTransport):
 
 async def sign_in(project: Project, login: Login, way: Way) -> Session:
     """Open a session. Raises: Stopped, TargetUnreachable."""
-    _require_anon_key(project, way.clock)
-    async with open_client(verify=project.tls) as wire:
-        transport = _Bounded(wire, way)
-        client = await _client(project, transport)
+    async with _library(project, way) as (client, transport):
         try:
             granted = await client.auth.sign_in_with_password({"email": login.email, "password": login.password})
             return _session(granted.session, way.clock.now())
@@ -123,10 +121,7 @@ async def sign_in(project: Project, login: Login, way: Way) -> Session:
 
 async def sign_out(project: Project, session: Session, way: Way) -> None:
     """End one session. Raises: Stopped, TargetUnreachable."""
-    _require_anon_key(project, way.clock)
-    async with open_client(verify=project.tls) as wire:
-        transport = _Bounded(wire, way)
-        client = await _client(project, transport)
+    async with _library(project, way) as (client, transport):
         try:
             await client.auth.admin.sign_out(session.token, "local")  # as the user: the key at hand is the anon key
         except (TargetUnreachable, Stopped):
@@ -142,15 +137,21 @@ def load_library() -> Any:  # noqa: ANN401  # a module that is imported late
     return importlib.import_module("supabase")
 
 
-async def _client(project: Project, transport: _Bounded) -> Any:  # noqa: ANN401  # the library's own type, imported late
+@asynccontextmanager
+async def _library(project: Project, way: Way) -> AsyncIterator[tuple[Any, _Bounded]]:
+    """Yield a client of the library's own for one call, and what carries its requests."""
+    _require_anon_key(project, way.clock)
     supabase = await asyncio.to_thread(load_library)
-    options = supabase.AsyncClientOptions(
-        auto_refresh_token=False,
-        persist_session=False,
-        httpx_client=httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False),
-        headers={"User-Agent": USER_AGENT},
-    )
-    return supabase.AsyncClient(project.url, project.anon_key.strip(), options)
+    async with open_client(verify=project.tls) as wire:
+        transport = _Bounded(wire, way)
+        async with httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False) as http:
+            options = supabase.AsyncClientOptions(
+                auto_refresh_token=False,
+                persist_session=False,
+                httpx_client=http,
+                headers={"User-Agent": USER_AGENT},
+            )
+            yield supabase.AsyncClient(project.url, project.anon_key.strip(), options), transport
 
 
 def _require_anon_key(project: Project, clock: Clock) -> None:

@@ -146,7 +146,6 @@ GUARDS = (
         line="self._door.admit_named(request, Scope.INGEST)",
         instead="pass",
         test="tests/web/test_logs.py::test_nobody_hands_in_logs_without_the_scope",
-        quick=True,
     ),
     Guard(
         name="a bomb does not go off",
