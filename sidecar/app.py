@@ -59,7 +59,10 @@ class App:
     drain: LogDrain
 
     def check(self, name: str) -> Check:
-        """Return a configured check. Raises: UsageError that names the known ones."""
+        """Return a configured check. Raises: UsageError that names the known ones, or says why it was left out."""
+        for line in self.config.left_out:
+            if line.startswith(f"{name}: "):
+                raise UsageError(f"check {line}")
         return _named(name, {check.name: check for check in self.config.checks}, "check")
 
     def rule(self, name: str) -> Rule:

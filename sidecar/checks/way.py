@@ -12,6 +12,7 @@ from sidecar.errors import TargetUnreachable, Unreached
 from sidecar.ports import Clock
 from sidecar.wire import Answer, exchange
 
+AHEAD_SECONDS = 0.05  # a request gives up this much before the look does, so that the reason is always the request's
 ANSWER_BYTES_AT_MOST = 256 * 1024
 
 
@@ -48,7 +49,7 @@ class Way:
             client,
             method,
             url,
-            timeout_seconds=self.remaining_seconds,
+            timeout_seconds=max(0.001, self.remaining_seconds - AHEAD_SECONDS),
             params=params,
             headers=headers,
             content=content,

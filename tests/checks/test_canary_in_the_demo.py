@@ -16,7 +16,7 @@ from sidecar.config.settings import Config
 from sidecar.demo.seed import CANARY_EMAIL, CANARY_PASSWORD, INCIDENT_USER
 from sidecar.demo.stack import Stack, StackSpec, stack
 from sidecar.domain.check import Observation
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, UsageError
 from tests.fakes import RecordingReporter
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "watch-a-users-journey.md"
@@ -124,6 +124,8 @@ async def test_the_page_works_and_a_budget_outlives_a_restart(tmp_path: Path) ->
                 "backend-log",
                 "paid",
             ]
+            with pytest.raises(UsageError, match="check canary-user: left out; it needs a user's id"):
+                app.check("canary-user")
         known = canary(served, SIDECAR_BACKEND_LOG=str(log))
         async with opened(served, tmp_path, **known) as app:
             for name in ("credits-journey", "canary-user", "backend-log", "paid", "credits-journey"):

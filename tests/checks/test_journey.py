@@ -344,12 +344,13 @@ async def test_the_ledger_may_take_a_moment() -> None:
         (World(rest=lambda _: html(200)), "database_unread"),
         (World(rest=lambda _: reply(200, [1])), "database_unread"),
         (World(rest=lambda _: raw(b"")), "database_unread"),
+        (World(rest=lambda _: silent()), "database_unread"),
     ],
-    ids=["no row", "503", "a page", "no rows", "cut off"],
+    ids=["no row", "503", "a page", "no rows", "cut off", "silent"],
 )
 async def test_what_the_service_key_cannot_read_says_nothing_of_the_backend(world: World, reason: str) -> None:
     async with scripted(world) as server:
-        seen = await walk(around(server.url), *WALK)
+        seen = await walk(around(server.url), *WALK, timeout_seconds=1.0)
     assert (seen.reason, seen.verdict) == (reason, Verdict.UNKNOWN)
 
 

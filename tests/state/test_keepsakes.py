@@ -1,9 +1,13 @@
 """What checks remember: one writer at a time, and no purse overdrawn by anybody, also over a restart."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from sidecar.ports import State
 from sidecar.sights import Kept
+from sidecar.state.open import open_state
 from tests.state.cast import NOW, later
 from tests.state.conftest import Opener
 
@@ -35,3 +39,16 @@ async def test_a_purse_is_not_overdrawn_also_after_a_restart(open_memory: Opener
 async def test_of_many_that_spend_at_once_no_more_pass_than_the_purse_holds(state: State) -> None:
     passed = await asyncio.gather(*(state.spend("journey", 30, 100, later(-DAY), NOW) for _ in range(8)))
     assert sum(passed) == 3
+
+
+async def test_a_memory_of_before_is_brought_up_to_date(path: Path) -> None:
+    async with open_state(f"sqlite:///{path}") as state:
+        await state.freeze("*", "olga", "of before", NOW)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "DROP TABLE keepsakes; DROP TABLE spending; UPDATE alembic_version SET version_num = '0001';"
+        )
+    async with open_state(f"sqlite:///{path}") as state:
+        assert await state.spend("journey", 1, 1, later(-DAY), NOW)
+        assert await state.keep("log errors", "one", 0, NOW)
+        assert await state.frozen("any") == "olga froze everything: of before"
