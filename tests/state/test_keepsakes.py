@@ -10,6 +10,7 @@ from sidecar.sights import Kept
 from sidecar.state.open import open_state
 from tests.state.cast import NOW, later
 from tests.state.conftest import Opener
+from tests.state.in_postgres import execute, open_aged
 
 DAY = 86_400
 
@@ -52,3 +53,11 @@ async def test_a_memory_of_before_is_brought_up_to_date(path: Path) -> None:
         assert await state.spend("journey", 1, 1, later(-DAY), NOW)
         assert await state.keep("log errors", "one", 0, NOW)
         assert await state.frozen("any") == "olga froze everything: of before"
+
+
+async def test_a_memory_of_before_in_postgresql_too_and_its_grants(memory_url: str, admin_url: str) -> None:
+    await execute(admin_url, "DROP TABLE sidecar.keepsakes, sidecar.spending")
+    await execute(admin_url, "UPDATE sidecar.alembic_version SET version_num = '0001'")
+    async with open_aged(memory_url) as state:
+        assert await state.spend("journey", 1, 1, later(-DAY), NOW)
+        assert await state.keep("log errors", "one", 0, NOW)

@@ -13,6 +13,7 @@ from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost, WriteRejected
 from sidecar.ports import State
 from sidecar.state.open import open_state
+from sidecar.state.tables import HEAD
 from tests.state.audit_reading import first_broken, trail_in_postgres
 from tests.state.cast import KEYS, NOW, RULE, TABLE, a_plan, a_run, later, sighting, started, take
 from tests.state.in_postgres import execute, expire, make_roles, rows_of, until_waiting
@@ -239,4 +240,4 @@ async def test_replicas_that_start_together_on_a_new_database_make_its_tables_on
         for number in range(5):
             group.create_task(replica(number))
     assert len(await trail_in_postgres(url)) == 5
-    assert await rows_of(url, "SELECT version_num FROM sidecar.alembic_version") == [{"version_num": "0001"}]
+    assert await rows_of(url, "SELECT version_num FROM sidecar.alembic_version") == [{"version_num": HEAD}]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from sidecar.config.settings import Scope, Token
 from sidecar.config.variables import Secret
 from sidecar.serving import listen, serving
 from sidecar.web.app import web_app
+from sidecar.web.logs import AT_ONCE
 from sidecar.web.records import BODY_BYTES_AT_MOST, SENT_BYTES_AT_MOST
 from tests.web.test_web import a_plain_view
 
@@ -190,19 +192,22 @@ async def test_where_no_check_takes_them_a_sender_is_told() -> None:
         assert (await client.get("/api/v1/logs", headers=AS_DRAIN)).status_code == 405
 
 
-async def test_others_are_answered_while_a_body_is_counted() -> None:
+async def test_others_are_answered_while_bodies_are_counted_and_too_many_are_put_off() -> None:
     counting, go_on = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, begun = asyncio.get_running_loop(), itertools.count(1)
 
     class Slow(Taken):
         def __call__(self, records: Sequence[str]) -> int:
-            loop.call_soon_threadsafe(counting.set)
+            if next(begun) == AT_ONCE:
+                loop.call_soon_threadsafe(counting.set)
             asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
             return super().__call__(records)
 
     async with served(Slow()) as client:
-        sending = asyncio.create_task(client.post("/api/v1/logs", json={"m": LINE}, headers=AS_DRAIN))
+        sending = [asyncio.create_task(send(client, b'{"m": "a"}')) for _ in range(AT_ONCE)]
         await counting.wait()
         assert (await client.get("/-/healthy")).status_code == 200
+        put_off = await send(client, b'{"m": "a"}')
+        assert (put_off.status_code, put_off.headers["retry-after"]) == (503, "1")
         go_on.set()
-        assert (await sending).status_code == 202
+        assert [(await sent).status_code for sent in sending] == [202] * AT_ONCE
