@@ -110,7 +110,6 @@ GUARDS = (
         line="return hashlib.sha256(mark).hexdigest() == before.mark_sha256",
         instead="return True",
         test="tests/checks/test_log_tail.py::test_a_file_that_was_truncated_and_grew_beyond_its_old_size_is_known_as_another",
-        quick=True,
     ),
     Guard(
         name="lines that were not found are told",
