@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from pydantic import ValidationError
 
-from sidecar.checks.canary_user import CanaryUserKeys
-from sidecar.checks.journey import JourneyKeys, JourneyProbe
-from sidecar.config.checks import LeftOut
+from sidecar.checks.journey import JourneyProbe
 from sidecar.domain.check import Verdict
 from tests.checks.cast import rows
 from tests.checks.journeys import (
@@ -22,7 +19,6 @@ from tests.checks.journeys import (
     SIGN_OUT,
     STORED,
     TOKEN,
-    USER,
     USER_ID,
     Purses,
     World,
@@ -361,41 +357,9 @@ async def test_without_a_canary_user_nothing_is_tried() -> None:
     assert (seen.reason, seen.verdict, world.asked) == ("not_configured", Verdict.UNKNOWN, [])
 
 
-def test_without_a_canary_user_a_journey_may_be_left_out() -> None:
-    nobody = {"email": "", "password": ""}
-    keys = JourneyKeys.model_validate({"user": nobody, "steps": [SIGN_IN], "required": False})
-    assert isinstance(keys.to_spec(), LeftOut)
-    user = CanaryUserKeys.model_validate({"user_id": "", "user": nobody, "required": False})
-    assert isinstance(user.to_spec(), LeftOut)
-
-
 async def test_nobody_is_signed_in_with_a_key_that_is_not_the_anon_key() -> None:
     world = World()
     async with scripted(world) as server:
         within = around(server.url)
         seen = await walk(with_service_key_as_anon_key(within), *WALK)
     assert (seen.reason, world.asked) == ("not_configured", [])
-
-
-MISTAKES: tuple[tuple[Mapping[str, object], str], ...] = (
-    ({"steps": [{"name": "a", "request": {"url": "/a/{{nobody}}"}}]}, "needs nobody; no earlier step captures that"),
-    ({"steps": [{"name": "a", "request": {"url": "https://{{host}}/"}}]}, "whose host is written out"),
-    ({"steps": [{"name": "a", "request": {"url": "/{{host}}"}}]}, "must be a path of the backend"),
-    ({"steps": [{"name": "a", "request": {"url": "/a{{ 9 }}"}}]}, "without blanks"),
-    ({"steps": [{"name": "a", "sign_in": True, "sign_out": True}]}, "exactly one of"),
-    ({"steps": [BALANCE]}, "needs token"),
-    (
-        {"steps": [{"name": "a", "request": {"url": "https://a.example/", "as_user": True}}]},
-        "goes with a path of the backend",
-    ),
-    ({"steps": [SIGN_IN, SIGN_IN]}, "a name of its own"),
-    ({"steps": [SIGN_IN, PAID]}, "costs 40 credits, and a budget of 0"),
-    ({"steps": [{**STORED, "capture": {"token": "row.a"}}]}, "which sign_in does"),
-    ({"steps": [{**BALANCE, "expect": ["certificate != null"]}]}, "unknown name 'certificate'"),
-)
-
-
-@pytest.mark.parametrize(("keys", "message"), MISTAKES)
-def test_a_journey_that_cannot_be_walked_is_refused_at_load(keys: Mapping[str, object], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        JourneyKeys.model_validate({"user": USER, **keys})
