@@ -117,6 +117,13 @@ class Data(Protocol):
         """Read everything about each key, by key, in the order of `keys`; `anchors` are left empty."""
         ...
 
+    async def moved(self, rule: Rule, rows: Sequence[PlanRow]) -> frozenset[str]:
+        """Return the keys of planned rows whose facts, but for `anchors`, may be others than they were planned by.
+
+        All of them where the path cannot tell without reading the facts again.
+        """
+        ...
+
     async def catalogue(self, rule: Rule) -> Catalogue:
         """Return what the database says about the rule's tables, or a catalogue with `visible=False`."""
         ...

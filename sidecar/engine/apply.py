@@ -23,7 +23,7 @@ from sidecar.domain.pace import FIRST_ROWS, after, first
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.run import RowResult, Settled
 from sidecar.engine.breaker import Breakers
-from sidecar.engine.look import Looker, judge_facts
+from sidecar.engine.freshness import Freshness
 from sidecar.engine.throttle import Throttle
 from sidecar.engine.verify import Verifier
 from sidecar.engine.work import Halted, Work
@@ -57,7 +57,7 @@ class Applier:
     def __init__(
         self,
         *,
-        looker: Looker,
+        freshness: Freshness,
         writer: Writer,
         verifier: Verifier,
         breakers: Breakers,
@@ -69,7 +69,7 @@ class Applier:
         stopping: Callable[[], bool],
     ) -> None:
         """`stopping` is asked between batches: a drain checkpoints there."""
-        self._looker = looker
+        self._freshness = freshness
         self._writer = writer
         self._verifier = verifier
         self._breakers = breakers
@@ -167,7 +167,7 @@ class Applier:
             "sidecar.batch.rows": len(batch),
         }
         with self._reporter.span("batch", **attributes):
-            settled = await self._read_again(work, batch)
+            settled = await self._freshness.stale(work, batch)
             if settled:
                 await self._settle(work, settled)
             going = [row for row in batch if row.key not in settled]
@@ -210,21 +210,6 @@ class Applier:
 
     async def _settle(self, work: Work, settled: Mapping[str, Settled]) -> None:
         await self._state.settle(work.run.id, work.lease.name, work.lease.epoch, settled, self._clock.now())
-
-    async def _read_again(self, work: Work, batch: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Return the rows that must not be written any more, each with its reason."""
-        stale: dict[str, Settled] = {}
-        facts = {found.key: found for found in await self._looker.facts(work.rule, [row.key for row in batch])}
-        for row in batch:
-            finding = judge_facts(work.rule, facts[row.key], work.proof, work.plan.id)
-            if finding is None:
-                present = facts[row.key].expected_row or {}
-                stale[row.key] = whose_row(work, present)
-            elif finding.kind is not FindingClass.REPAIRABLE:
-                stale[row.key] = Settled(result=RowResult.QUARANTINED, reason=str(finding.kind))
-            elif (finding.evidence, finding.values, finding.origins) != (row.evidence, row.values, row.origins):
-                stale[row.key] = Settled(result=RowResult.RACED, reason="evidence_moved")
-        return stale
 
 
 def _refused(refusal: Refuse) -> Halted:
