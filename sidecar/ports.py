@@ -1,5 +1,6 @@
 """What the engine needs from the world. Adapters implement these; the engine never imports an adapter."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -85,14 +86,33 @@ class Transaction(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsPlanned:
+    """Rows that the database itself found to be as they were planned, column by column.
+
+    `digests` is a JSON object, key to digest of the whole row. It goes to memory as it is: thousands of rows of a batch
+    need not become thousands of values here in between.
+    """
+
+    count: int
+    digests: str
+
+    @property
+    def by_key(self) -> Mapping[str, str]:
+        """The digests by key, read out of the text."""
+        found: dict[str, str] = json.loads(self.digests)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one insert of a batch came to: the rows that the database returned, by key.
+    """What one insert of a batch came to: the rows that the database returned, by key, but for those `as_planned`.
 
     `digests` are of whole rows, by key: what undo compares with. Empty where the path cannot undo.
     """
 
     rows: Mapping[str, Mapping[str, Value]]
     digests: Mapping[str, str] = field(default_factory=dict)
+    as_planned: AsPlanned | None = None
 
 
 class Data(Protocol):
@@ -209,8 +229,8 @@ class Batch(Protocol):
         """The transaction that the rows must be written in; None where memory and data live apart."""
         ...
 
-    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
-        """Record what became of the batch's rows. Raises: LeaseLost."""
+    async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
+        """Record what became of the batch's rows; those `as_planned` are inserted. Raises: LeaseLost."""
         ...
 
 

@@ -13,7 +13,7 @@ The edge cases, in the order in which they can happen to a batch:
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.domain.breaker import Tried
 from sidecar.domain.decide import Refuse
@@ -38,6 +38,7 @@ from sidecar.errors import (
 )
 from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
+_AS_PLANNED = Settled(result=RowResult.INSERTED)  # what the database itself compared is not told row by row
 STOPPING = "stopped by a shutdown; it goes on at the next start"
 
 
@@ -46,6 +47,7 @@ class _Ended:
     """A batch that came to an end. `opened` is the breaker's refusal of any other one."""
 
     landed: Sequence[str] = ()
+    results: Mapping[RowResult, int] = field(default_factory=dict)
     took_seconds: float = 0.0
     troubled: bool = False
     opened: Refuse | None = None
@@ -157,7 +159,7 @@ class Applier:
         landed = {key: whose_row(work, present[key]) for key in lost if key in present}
         await self._settle(work, {key: Settled(result=RowResult.PLANNED) for key in lost} | landed)
         if landed:
-            self._tell(work, landed, started, done=len(landed))
+            self._tell(work, _counted(landed), started, done=len(landed))
 
     async def _batch(self, work: Work, batch: Sequence[PlanRow], *, done: int) -> _Ended:
         """Read a batch again, write what still holds, and tell. `done` rows are settled when it has ended."""
@@ -171,12 +173,12 @@ class Applier:
             if settled:
                 await self._settle(work, settled)
             going = [row for row in batch if row.key not in settled]
-            ended = await self._write(work, going, settled) if going else _Ended()
-        self._tell(work, settled, started, done=done)
+            ended = await self._write(work, going) if going else _Ended()
+        self._tell(work, _counted(settled) + Counter(ended.results), started, done=done)
         return ended
 
-    async def _write(self, work: Work, rows: Sequence[PlanRow], settled: dict[str, Settled]) -> _Ended:
-        """Write rows, add what became of them to `settled`, and let the breaker count them as one batch."""
+    async def _write(self, work: Work, rows: Sequence[PlanRow]) -> _Ended:
+        """Write rows, and let the breaker count them as one batch."""
         try:
             written = await self._writer.write(work, rows)
         except (StateUnavailable, RateLimited):  # our memory's fault, and a wish to be left alone: nobody's failure
@@ -184,23 +186,24 @@ class Applier:
         except (TransientError, AccessDenied, AnswerMalformed, SchemaMismatch):
             await self._breakers.tried(work.rule, work.lease, Tried(rows=0, failed=0, carried_out=False))
             raise
-        settled |= written.settled
-        results = Counter(result.result for result in written.settled.values())
+        results = _counted(written.settled)
+        results[RowResult.INSERTED] += written.as_planned
         failed = results[RowResult.CONFLICT] + results[RowResult.FAILED]
         tried = Tried(rows=results[RowResult.INSERTED] + failed, failed=failed)
         return _Ended(
-            landed=[key for key, result in written.settled.items() if result.result is RowResult.INSERTED],
+            landed=[row.key for row in rows if written.settled.get(row.key, _AS_PLANNED).result is RowResult.INSERTED],
+            results=results,
             took_seconds=written.took_seconds,
             troubled=written.troubled,
             opened=await self._breakers.tried(work.rule, work.lease, tried),
         )
 
-    def _tell(self, work: Work, settled: Mapping[str, Settled], started: float, *, done: int) -> None:
+    def _tell(self, work: Work, results: Mapping[RowResult, int], started: float, *, done: int) -> None:
         self._reporter.emit(
             BatchSettled(
                 rule=work.rule.name,
                 run_id=work.run.id,
-                results=Counter(result.result for result in settled.values()),
+                results=results,
                 duration_seconds=self._clock.monotonic() - started,
                 done=done,
                 total=len(work.plan.rows),
@@ -210,6 +213,10 @@ class Applier:
 
     async def _settle(self, work: Work, settled: Mapping[str, Settled]) -> None:
         await self._state.settle(work.run.id, work.lease.name, work.lease.epoch, settled, self._clock.now())
+
+
+def _counted(settled: Mapping[str, Settled]) -> Counter[RowResult]:
+    return Counter(result.result for result in settled.values())
 
 
 def _refused(refusal: Refuse) -> Halted:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost
-from sidecar.ports import Batch, StoredRow, Transaction
+from sidecar.ports import AsPlanned, Batch, StoredRow, Transaction
 from sidecar.state import audit, bulk
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
@@ -82,9 +82,11 @@ class OpenBatch:
     transaction: Transaction | None
     apart: Callable[[Mapping[str, Settled], datetime], Awaitable[None]]
 
-    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
+    async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
         """Record what became of the batch's rows. Raises: LeaseLost."""
-        await self.apart(results, now)
+        digests = as_planned.by_key if as_planned else {}
+        landed = {key: Settled(result=RowResult.INSERTED, written=digest) for key, digest in digests.items()}
+        await self.apart({**landed, **results}, now)
 
 
 async def intend(
