@@ -319,8 +319,8 @@ class State(Sights, Afterwards, Protocol):
         """
         ...
 
-    async def rows(self, run_id: str) -> list[StoredRow]:
-        """Return a run's rows in the plan's order."""
+    async def rows(self, run_id: str, keys: Sequence[str] | None = None) -> list[StoredRow]:
+        """Return a run's rows, or those among `keys` (of one batch at most), in the plan's order."""
         ...
 
     async def move_run(

@@ -38,7 +38,7 @@ STANDBY = "this is a standby, which may lag behind: give database.url the primar
 class PostgresData:
     """The user's data over SQL."""
 
-    batch_rows_at_most = 2000  # some 500 kB of values, and well under a second of writing
+    batch_rows_at_most = 5000  # some 1.5 MB of values, and well under a second of writing
 
     def __init__(self, sessions: Sessions, *, canary: Canary | None, read_seconds: float = READ_SECONDS) -> None:
         """Read as detector and write as fixer. `read_seconds` bounds each statement that reads."""

@@ -105,8 +105,7 @@ class Writer:
 
     async def _settled_already(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
         """Ask memory about a batch whose end nobody heard: its transaction may have been committed."""
-        keys = {row.key for row in rows}
-        known = [row for row in await self._state.rows(work.run.id) if row.key in keys]
+        known = await self._state.rows(work.run.id, [row.key for row in rows])
         return {row.key: row.settled for row in known if row.settled.result is not RowResult.PLANNED}
 
     async def _write(self, work: Work, rows: Sequence[PlanRow], tally: _Tally) -> None:

@@ -15,8 +15,8 @@ from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.meaning import unavailable
 from sidecar.state.premises import MEMORY
-from sidecar.state.rows import beat, named, newest_batch, permit, put_down
-from sidecar.state.store import Store
+from sidecar.state.rows import beat, newest_batch, permit, put_down
+from sidecar.state.store import Store, among
 from sidecar.state.tables import batches, run_rows
 
 XID = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
@@ -103,7 +103,7 @@ class SharedBatch:
     async def _leave_in_flight(self, keys: Sequence[str], now: datetime) -> None:
         """Announce what was not settled, as the other path does: it may have been written."""
         if keys:
-            left = (run_rows.c.run_id == self._run_id) & named(keys)
+            left = (run_rows.c.run_id == self._run_id) & among(self.transaction, run_rows.c.key, keys)
             announced = run_rows.update().where(left).values(in_flight=True, batch=self._number, touched_at=now)
             await self.transaction.execute(announced)
 
@@ -121,7 +121,7 @@ async def _put_down_as_planned(
 
 async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: Sequence[str], now: datetime) -> int:
     """Claim the rows and count the batch. Raises: ValueError for a key that is not `planned`; StateUnavailable."""
-    of_batch = (run_rows.c.run_id == run_id) & named(keys)
+    of_batch = (run_rows.c.run_id == run_id) & among(connection, run_rows.c.key, keys)
     planned = sa.select(run_rows.c.key).where(of_batch, run_rows.c.result == RowResult.PLANNED)
     # Whoever works on rows of the run waits for its row in `runs`, so only a stranger can keep these: do not wait.
     claim = planned.with_for_update(key_share=True, skip_locked=True).cte("claimed").prefix_with("MATERIALIZED")
