@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from sidecar.assembly import Assembly
@@ -36,7 +37,7 @@ from sidecar.wire import open_client
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class App:
     """Everything that verbs, ticks and pages work with. `holder` is this process's own name."""
 
@@ -57,7 +58,7 @@ class App:
 
     def check(self, name: str) -> Check:
         """Return a configured check. Raises: UsageError that names the known ones."""
-        return _named(name, {check.name: check for check in self.config.checks}, "check")
+        return _named(name, self.checks, "check")
 
     def rule(self, name: str) -> Rule:
         """Return a configured rule. Raises: UsageError that names the known ones."""
@@ -68,6 +69,11 @@ class App:
     def any_rule(self, name: str) -> Rule | Survey:
         """Return a configured rule of either family. Raises: UsageError that names the known ones."""
         return _named(name, {rule.name: rule for rule in self.every_rule}, "rule")
+
+    @cached_property
+    def checks(self) -> Mapping[str, Check]:
+        """The configured checks by name."""
+        return {check.name: check for check in self.config.checks}
 
     @property
     def shares_memory(self) -> bool:
@@ -101,7 +107,7 @@ async def open_app(
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
     async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
-        watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock)
+        watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock, checks=config.checks)
         await watch.remember()
         prometheus = config.telemetry.prometheus
         signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()

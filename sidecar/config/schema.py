@@ -167,6 +167,13 @@ def _no_maintenance(value: object) -> tuple[()]:
     return ()
 
 
+class RetriesSection(Strict):
+    """Further tries within one look."""
+
+    times: Annotated[int, whole(0, 5)] = 0
+    wait: Annotated[float, duration("1m")] = 1.0
+
+
 class CheckSection(Strict):
     """The keys that every check has, whatever its kind."""
 
@@ -177,6 +184,9 @@ class CheckSection(Strict):
     severity: Annotated[Severity, one_of(Severity)] = Severity.WARNING
     fail_after: Annotated[int, whole(1, 100)] = 2
     pass_after: Annotated[int, whole(1, 100)] = 1
+    retries: RetriesSection = RetriesSection()
+    recheck_every: Annotated[float | None, duration("7d")] = None
+    depends_on: Annotated[tuple[Name, ...], Unique] = ()
 
 
 def _anything(value: object) -> object:

@@ -31,6 +31,8 @@ class Check:
 
     Units: seconds; `fail_after` and `pass_after` count consecutive observations.
     `spec` is the kind's own frozen parameters; only the kind's probe looks inside.
+    `retries` are further tries within one look, each after `retry_wait_seconds`. `recheck_every_seconds` is the
+    interval while the check does not stand healthy, None for no other. `depends_on` are the names of its parents.
     """
 
     name: str
@@ -41,6 +43,10 @@ class Check:
     fail_after: int
     pass_after: int
     spec: object
+    retries: int = 0
+    retry_wait_seconds: float = 0.0
+    recheck_every_seconds: float | None = None
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,11 @@ class CheckState:
     streak: int = 0
     last: Observation | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it stands healthy, and the last look agrees."""
+        return self.verdict is Verdict.HEALTHY and self.pending is Verdict.HEALTHY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
@@ -110,3 +121,20 @@ def fold(check: Check, state: CheckState, seen: Observation) -> tuple[CheckState
     if verdict is not state.verdict:
         flip = Flip(check=check.name, before=state.verdict, after=verdict, at=seen.taken_at)
     return CheckState(verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen), flip
+
+
+INTERVALS_FRESH = 2  # a look counts for this many intervals; then nothing is known any more
+
+
+def is_stale(check: Check, state: CheckState, now: datetime) -> bool:
+    """Say whether the last look is too old to tell how the target is, or was never made by this process."""
+    if state.last is None:
+        return True
+    return (now - state.last.taken_at).total_seconds() > INTERVALS_FRESH * check.every_seconds
+
+
+def pace_seconds(check: Check, state: CheckState) -> float:
+    """Return the interval at which the check is looked at now: faster while it does not stand healthy, if so wished."""
+    if check.recheck_every_seconds is None or state.is_settled:
+        return check.every_seconds
+    return min(check.recheck_every_seconds, check.every_seconds)

@@ -1,23 +1,37 @@
-"""One look by one check: probe, fold into the standing verdict, remember, tell."""
+"""One look by one check: parents first, probe, fold into the standing verdict, remember, tell."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold
+from sidecar.domain.dependence import Barred, bar, excuse
 from sidecar.domain.event import CheckObserved, FaultCaught
+from sidecar.domain.reasons import CommonReason
+from sidecar.engine.trying import try_probe
 from sidecar.ports import Clock, Probe, Reporter, State
 
 
 class Watch:
     """Looks with the probe of each check's kind. The standing verdicts live here between looks."""
 
-    def __init__(self, probes: Mapping[str, Probe], *, state: State, reporter: Reporter, clock: Clock) -> None:
-        """Take one probe for each kind."""
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        *,
+        state: State,
+        reporter: Reporter,
+        clock: Clock,
+        checks: Iterable[Check] = (),
+    ) -> None:
+        """Take one probe for each kind; `checks` are those that others may depend on."""
         self._probes = probes
+        self._checks = {check.name: check for check in checks}
         self._state = state
         self._reporter = reporter
         self._clock = clock
         self._standing: dict[str, CheckState] = {}
+        self._looking: dict[str, asyncio.Lock] = {}
 
     @property
     def standing(self) -> Mapping[str, CheckState]:
@@ -28,34 +42,66 @@ class Watch:
         """Take up the verdicts of an earlier process, so that a restart is no flip."""
         self._standing.update(await self._state.check_states())
 
-    async def look(self, check: Check) -> Observation:
-        """Look once; the answer is an observation whatever happens.
+    def stands(self, name: str) -> CheckState:
+        """Return how a check stands: unknown before the first look."""
+        return self._standing.get(name, CheckState())
 
-        Raises: StateUnavailable after the observation was told, when it could not be remembered.
+    async def look(self, check: Check, *, alone: bool = False) -> Observation:
+        """Look once; the answer is an observation whatever happens. A check never looks twice at the same time.
+
+        Parents of which nothing is known yet are looked at first. `alone` asks no parent: a person wants to see this
+        very check. Raises: StateUnavailable after the observation was told, when it could not be remembered.
         """
+        async with self._looking.setdefault(check.name, asyncio.Lock()):
+            parents = () if alone else self._parents(check)
+            for parent in parents:
+                if self.stands(parent.name).last is None:
+                    await self.look(parent)
+            return await self._look(check, parents)
+
+    def _parents(self, check: Check) -> tuple[Check, ...]:
+        return tuple(self._checks[name] for name in check.depends_on if name in self._checks)
+
+    async def _look(self, check: Check, parents: Iterable[Check]) -> Observation:
         with self._reporter.span(f"check {check.name}", **{"sidecar.check.name": check.name}):
-            seen = await self._probe(check)
-            before = self._standing.get(check.name, CheckState())
-            state, flip = fold(check, before, seen)
+            seen = await self._see(check, tuple(parents))
+            state, flip = fold(check, self.stands(check.name), seen)
             self._standing[check.name] = state
             self._reporter.emit(CheckObserved(check=check, observation=seen, state=state, flip=flip))
         await self._state.save_check(check.name, replace(state, last=None))
         return seen
 
-    async def _probe(self, check: Check) -> Observation:
+    async def _see(self, check: Check, parents: tuple[Check, ...]) -> Observation:
         started = self._clock.monotonic()
         try:
-            return await self._probes[check.kind](check)
+            barred = bar(self._stand(parents), self._clock.now())
+            if barred is not None:
+                return self._unjudged(check, started, barred.reason, barred.detail)
+            seen = await try_probe(self._probes[check.kind], check, self._clock)
+            return self._excused(seen, excuse(self._stand(parents)))
         except Exception as error:  # noqa: BLE001  # the boundary: a bug in one probe must not blind the others
             self._reporter.emit(
                 FaultCaught(where=f"check {check.name}", error_type=type(error).__name__, detail="probe failed")
             )
-            return Observation(
-                check=check.name,
-                kind=check.kind,
-                verdict=Verdict.UNKNOWN,
-                reason="probe_failed",
-                detail=type(error).__name__,
-                taken_at=self._clock.now(),
-                duration_seconds=self._clock.monotonic() - started,
-            )
+            return self._unjudged(check, started, CommonReason.PROBE_FAILED, type(error).__name__)
+
+    def _stand(self, parents: Iterable[Check]) -> list[tuple[Check, CheckState]]:
+        return [(parent, self.stands(parent.name)) for parent in parents]
+
+    def _excused(self, seen: Observation, barred: Barred | None) -> Observation:
+        """Take a failure that a parent explains for what it is: nothing was learned about the child."""
+        if barred is None or seen.verdict is not Verdict.UNHEALTHY:
+            return seen
+        notes = (*seen.notes, seen.reason)
+        return replace(seen, verdict=Verdict.UNKNOWN, reason=barred.reason.value, detail=barred.detail, notes=notes)
+
+    def _unjudged(self, check: Check, started: float, reason: CommonReason, detail: str) -> Observation:
+        return Observation(
+            check=check.name,
+            kind=check.kind,
+            verdict=Verdict.UNKNOWN,
+            reason=reason.value,
+            detail=detail,
+            taken_at=self._clock.now(),
+            duration_seconds=self._clock.monotonic() - started,
+        )

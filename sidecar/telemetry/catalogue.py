@@ -34,6 +34,9 @@ CHECK_FAILURES: Final = _counter(
     ("check", "kind", "reason"),
     "Looks that did not see a healthy target, by reason; those that could not judge (verdict unknown) are among them.",
 )
+CHECK_RETRIES: Final = _counter(
+    "sidecar_check_retries_total", ("check", "kind"), "Further tries within looks, of checks that ask for them."
+)
 CHECK_DURATION: Final = _histogram(
     "sidecar_check_duration_seconds", ("check", "kind"), "Duration of a look, in seconds.", _SECONDS
 )
@@ -156,8 +159,8 @@ NOTIFICATIONS: Final = _counter(
 BUILD: Final = _gauge("sidecar_build_info", ("version", "revision", "python_version"), "1, with what is running.")
 
 CATALOGUE: Final = (
-    CHECK_UP, CHECK_RUNS, CHECK_FAILURES, CHECK_DURATION, CHECK_PHASE, CHECK_LAST_RUN, CHECK_LAST_SUCCESS,
-    CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED,
+    CHECK_UP, CHECK_RUNS, CHECK_FAILURES, CHECK_RETRIES, CHECK_DURATION, CHECK_PHASE, CHECK_LAST_RUN,
+    CHECK_LAST_SUCCESS, CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED,
     KEY_REASON, KEY_EXPIRY, ROWS_VISIBLE,
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,

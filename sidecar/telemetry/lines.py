@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import Verdict
+from sidecar.domain.dependence import is_barred
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
@@ -196,7 +197,8 @@ def _check_observed(event: CheckObserved) -> Line:
         "notes": seen.notes,
     }
     if event.flip is not None:
-        level = INFO if standing is Verdict.HEALTHY else WARNING
+        # What a parent explains is no second alarm.
+        level = INFO if standing is Verdict.HEALTHY or is_barred(seen) else WARNING
         return Line("check.flipped", level, {**fields, "before": event.flip.before})
     return Line("check.observed", DEBUG if seen.verdict is Verdict.HEALTHY else INFO, fields)
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
+from sidecar.domain.dependence import is_barred
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
@@ -38,6 +39,7 @@ from sidecar.domain.event import (
 )
 from sidecar.domain.finding import DEFERRED, FindingClass
 from sidecar.domain.look import ProofFailure
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.domain.survey import Survey
@@ -45,7 +47,6 @@ from sidecar.telemetry import catalogue as m
 from sidecar.telemetry.series import Exposition, Family, Labels
 
 UNLISTED: Final = "unlisted"  # stands for a label value outside its closed set, which only a bug of ours can produce
-PROBE_FAILED: Final = "probe_failed"  # a bug in the probe, contained by `engine.watch`; every kind can have it
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 ROLES: Final = ("anon", "authenticated", "service")
 MISSED_CAUSES: Final = ("overlap", "misfire", "error")
@@ -74,7 +75,9 @@ class Metrics:
         exemplars, or None when no trace is exported.
         """
         self._exposition = Exposition(m.CATALOGUE)
-        self._reasons = {kind: tuple(dict.fromkeys((*listed, PROBE_FAILED))) for kind, listed in reasons.items()}
+        self._reasons = {
+            kind: tuple(dict.fromkeys((*listed, *map(str, CommonReason)))) for kind, listed in reasons.items()
+        }
         self._trace_id = trace_id
         self._classes = {rule.name: classes_of(rule) for rule in rules}
         self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
@@ -128,6 +131,8 @@ class Metrics:
             for reason in self._reasons.get(check.kind, ()):
                 if reason != "ok":
                     of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
+            if check.retries:
+                of.counter(m.CHECK_RETRIES, check.name, check.kind)
             for cause in MISSED_CAUSES:
                 of.counter(m.CHECK_MISSED, check.name, cause)
         closed: tuple[tuple[Family, Sequence[str]], ...] = (
@@ -153,7 +158,11 @@ class Metrics:
         if seen.verdict is not Verdict.HEALTHY:
             reason = _listed(seen.reason, self._reasons.get(check.kind, ()))
             of.counter(m.CHECK_FAILURES, check.name, check.kind, reason).inc()
-        self._observe_duration(check, seen.duration_seconds)
+        if not is_barred(seen):  # no look was made that could have taken its time
+            self._observe_duration(check, seen.duration_seconds)
+        if check.retries:
+            tries = seen.facts.get("attempts")
+            of.counter(m.CHECK_RETRIES, check.name, check.kind).inc(tries - 1 if isinstance(tries, int) else 0)
         standing = event.state.verdict
         up: dict[Labels, float] = {(check.kind, check.severity): float(standing is Verdict.HEALTHY)}
         of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN else up)

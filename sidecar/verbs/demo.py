@@ -23,6 +23,7 @@ from sidecar.demo.seed import INCIDENT_USER
 from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
+from sidecar.domain.dependence import parents_first
 from sidecar.engine.cycle import Cycle
 from sidecar.errors import UsageError
 from sidecar.serving import listen
@@ -253,7 +254,7 @@ def _replaced(text: str, pattern: str, by: str) -> str:
 
 async def _look_and_repair(config: Config, stop: Stop) -> tuple[list[Observation], list[Cycle]]:
     async with open_app(config, Progress(), stopping=stop.asked) as app:
-        seen = [await app.watch.look(check) for check in config.checks]
+        seen = [await app.watch.look(check) for check in parents_first(config.checks)]
         cycles = [await app.repair.once(rule, "demo") for rule in config.rules]
         cycles += [await app.surveyor.look(survey) for survey in config.surveys]
     return seen, cycles

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sidecar.app import App
 from sidecar.domain.check import Observation
+from sidecar.domain.dependence import parents_first
 from sidecar.errors import UsageError
 from sidecar.sights import Quarantined
 from sidecar.verbs.result import (
@@ -20,9 +21,9 @@ from sidecar.verbs.result import (
 
 
 async def check(app: App, names: Sequence[str]) -> Result:
-    """Look once with the named checks, or with all of them."""
-    chosen = [app.check(name) for name in names] or list(app.config.checks)
-    seen = [await app.watch.look(check) for check in chosen]
+    """Look once with the named checks, whatever they depend on, or with all of them."""
+    chosen = [app.check(name) for name in names] or list(parents_first(app.config.checks))
+    seen = [await app.watch.look(check, alone=bool(names)) for check in chosen]
     lines = [look_line(look) for look in seen]
     document = {"checks": [observation_document(look) for look in seen]}
     return Result(document=document, lines=lines, code=code_of_checks(seen))

@@ -2,6 +2,7 @@ import asyncio
 import threading
 from collections import UserDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -25,6 +26,7 @@ from sidecar.domain.event import (
 )
 from sidecar.domain.finding import FindingClass
 from sidecar.domain.look import ProofFailure
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.telemetry.catalogue import CATALOGUE, VIOLATIONS
 from sidecar.telemetry.metrics import (
@@ -33,7 +35,6 @@ from sidecar.telemetry.metrics import (
     MISSED_CAUSES,
     NOTIFICATION_RESULTS,
     PHASES,
-    PROBE_FAILED,
     ROLES,
     UNLISTED,
     Metrics,
@@ -132,7 +133,7 @@ def test_every_label_value_comes_from_a_closed_set(registry: CollectorRegistry, 
         "check": {"backend", "service-key"},
         "kind": set(REASONS),
         "severity": {"critical"},
-        "reason": {reason for listed in REASONS.values() for reason in listed} | {PROBE_FAILED},
+        "reason": {reason for listed in REASONS.values() for reason in listed} | set(CommonReason),
         "phase": set(PHASES),
         "cause": set(MISSED_CAUSES),
         "rule": {RULE},
@@ -180,7 +181,7 @@ def test_failures_are_preset_for_every_reason_of_the_kind_and_count_looks_that_c
     assert {reason for check, _, reason in preset if check == "backend"} == {
         "timed_out",
         "condition_failed",
-        "probe_failed",
+        *CommonReason,
     }
     metrics.hear(observed(KEY, Verdict.UNKNOWN, "network_down"))
     metrics.hear(observed(KEY, Verdict.HEALTHY))
@@ -195,7 +196,22 @@ def test_the_reason_of_the_key_is_one_hot_and_absent_before_the_first_look(
     metrics.hear(observed(KEY, Verdict.UNHEALTHY, "rls_still_applied"))
     metrics.hear(observed(KEY, Verdict.HEALTHY))
     seen = series(registry, "sidecar_service_key_reason")
-    assert seen == {(reason,): float(reason == "ok") for reason in (*REASONS["service_key"], PROBE_FAILED)}
+    assert seen == {(reason,): float(reason == "ok") for reason in (*REASONS["service_key"], *CommonReason)}
+
+
+def test_further_tries_are_counted_for_the_checks_that_ask_for_them(registry: CollectorRegistry) -> None:
+    retried = replace(a_check(), retries=2)
+    metrics = Metrics(registry, [retried, KEY], REASONS, [])
+    assert series(registry, "sidecar_check_retries_total") == {("backend", "http"): 0}
+    metrics.hear(observed(retried, Verdict.HEALTHY, facts={"attempts": 3}))
+    metrics.hear(observed(retried, Verdict.UNKNOWN, "probe_failed"))
+    assert series(registry, "sidecar_check_retries_total") == {("backend", "http"): 2}
+
+
+def test_a_look_that_was_not_made_has_no_duration(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.hear(observed(BACKEND, Verdict.UNKNOWN, "dependency_down"))
+    assert series(registry, "sidecar_check_duration_seconds_count")["backend", "http"] == 0
+    assert series(registry, "sidecar_check_failures_total")["backend", "http", "dependency_down"] == 1
 
 
 def test_visible_rows_disappear_when_the_last_look_did_not_see_them(

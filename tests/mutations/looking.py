@@ -1,0 +1,28 @@
+"""What keeps checks honest: parents, deadlines, staleness."""
+
+from tests.mutations.guard import Guard
+
+GUARDS = (
+    Guard(
+        name="a stale parent says nothing",
+        file="sidecar/domain/dependence.py",
+        line="if is_stale(parent, state, now):",
+        instead="if state.last is None:",
+        test="tests/domain/test_dependence.py",
+        quick=True,
+    ),
+    Guard(
+        name="all tries share one deadline",
+        file="sidecar/engine/trying.py",
+        line="(left_seconds - waits_seconds) / tries_left",
+        instead="check.timeout_seconds",
+        test="tests/engine/test_watch.py::test_all_tries_together_stay_within_the_one_deadline",
+    ),
+    Guard(
+        name="a check never looks twice at once",
+        file="sidecar/engine/watch.py",
+        line="async with self._looking.setdefault(check.name, asyncio.Lock()):",
+        instead="if True:",
+        test="tests/engine/test_watch.py::test_a_check_never_looks_twice_at_once",
+    ),
+)
