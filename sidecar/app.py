@@ -19,7 +19,7 @@ from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 from sidecar.engine.cycle import Cycle
-from sidecar.engine.lease import TTL_SECONDS
+from sidecar.engine.lease import TTL_SECONDS, Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.repair import Repair
 from sidecar.engine.reverify import Reverifier
@@ -37,11 +37,27 @@ from sidecar.wire import open_client
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What apps of one process share, whatever their configuration."""
+
+    clock: Clock
+    state: State
+    watch: Watch
+    leases: Leases
+    reporter: Reporter
+    stopping: Callable[[], bool]
+    holder: str
+    new_id: Callable[[], str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class App:
     """Everything that verbs, ticks and pages work with. `holder` is this process's own name."""
 
     config: Config
+    common: _Common
+    probes: Mapping[str, Probe]
     holder: str
     clock: Clock
     state: State
@@ -106,47 +122,83 @@ async def open_app(
     """
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
-    async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
-        watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock, checks=config.checks)
+    async with open_state(memory) as state:
+        watch = Watch(state=state, reporter=reporter, clock=clock)
         await watch.remember()
-        prometheus = config.telemetry.prometheus
-        signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
-        parts = Assembly(
-            checks={check.name: check for check in config.checks},
+        holder = _holder()
+        leases = Leases(state=state, reporter=reporter, clock=clock, holder=holder, ttl_seconds=lease_seconds)
+        common = _Common(
             clock=clock,
             state=state,
+            watch=watch,
+            leases=leases,
+            reporter=reporter,
+            stopping=stopping,
+            holder=holder,
+            new_id=_id_maker(clock),
+        )
+        probes = _probes(config, clock)
+        watch.follow(probes, config.checks)
+        async with _opened(config, common, probes) as app:
+            yield app
+
+
+@contextlib.asynccontextmanager
+async def reopen_app(before: App, config: Config) -> AsyncIterator[App]:
+    """Open another app on the memory, leases and standing verdicts of one that is open, for another configuration.
+
+    Probes are kept while what they know of the project is the same: they may have learnt something. Nothing looks
+    with the new ones before `Watch.follow`.
+    """
+    is_same = _ground(before.config) == _ground(config)
+    probes = before.probes if is_same else _probes(config, before.clock)
+    async with _opened(config, before.common, probes) as app:
+        yield app
+
+
+@contextlib.asynccontextmanager
+async def _opened(config: Config, common: "_Common", probes: Mapping[str, Probe]) -> AsyncIterator[App]:
+    prometheus = config.telemetry.prometheus
+    async with open_path(config) as path, open_client(keep_alive=True) as asking:
+        parts = Assembly(
+            checks={check.name: check for check in config.checks},
             data=path.data,
             surveys=path.surveys,
             direct=path.direct,
             switch=FreezeFile(config.freeze_file),
-            signals=signals,
-            watch=watch,
-            reporter=reporter,
-            stopping=stopping,
-            holder=_holder(),
-            new_id=_id_maker(clock),
-            lease_seconds=lease_seconds,
+            signals=Prometheus(asking, prometheus, clock=common.clock) if prometheus else NoSource(),
+            clock=common.clock,
+            state=common.state,
+            watch=common.watch,
+            leases=common.leases,
+            reporter=common.reporter,
+            stopping=common.stopping,
+            holder=common.holder,
+            new_id=common.new_id,
         )
-        yield _app(config, parts)
+        yield App(
+            config=config,
+            common=common,
+            probes=probes,
+            holder=parts.holder,
+            clock=parts.clock,
+            state=parts.state,
+            data=parts.data,
+            watch=parts.watch,
+            looker=parts.looker,
+            repair=parts.repair,
+            steering=parts.steering,
+            surveyor=parts.surveyor,
+            reverifier=parts.reverifier,
+            undo=parts.undo,
+            reporter=parts.reporter,
+            stopping=parts.stopping,
+        )
 
 
-def _app(config: Config, parts: Assembly) -> App:
-    return App(
-        config=config,
-        holder=parts.holder,
-        clock=parts.clock,
-        state=parts.state,
-        data=parts.data,
-        watch=parts.watch,
-        looker=parts.looker,
-        repair=parts.repair,
-        steering=parts.steering,
-        surveyor=parts.surveyor,
-        reverifier=parts.reverifier,
-        undo=parts.undo,
-        reporter=parts.reporter,
-        stopping=parts.stopping,
-    )
+def _ground(config: Config) -> tuple[object, ...]:
+    """Return what probes are built from."""
+    return config.supabase, config.backend_url, config.database_url
 
 
 def _probes(config: Config, clock: Clock) -> dict[str, Probe]:

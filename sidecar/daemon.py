@@ -8,8 +8,10 @@ notifications are delivered.
 import asyncio
 import contextlib
 import random
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -26,6 +28,7 @@ from sidecar.engine.supervisor import Supervisor, describe_fault
 from sidecar.engine.ticker import Tick, Ticker
 from sidecar.errors import UsageError
 from sidecar.live import Live
+from sidecar.reload import Reload, loaded
 from sidecar.schedule import Schedule
 from sidecar.serving import listen, serving
 from sidecar.status import LastLooks, status, unready
@@ -36,6 +39,8 @@ from sidecar.telemetry.notifications import Notifications
 from sidecar.telemetry.tracing import open_tracing
 from sidecar.verbs.runner import Stop, complain, guarded, load_config
 from sidecar.web.app import web_app
+from sidecar.web.changing import changing_routes
+from sidecar.web.guard import Door
 
 NOTIFY_SECONDS = 5.0  # at the end, for what is still to be delivered
 AUDIT_EVERY_SECONDS = 3600.0
@@ -50,34 +55,63 @@ def run_daemon(config_path: Path) -> int:
         # Where a machine reads, every line on stderr is JSON; the log says there that it stops.
         stop = Stop(complain if sys.stderr.isatty() else lambda _: None)
         with stop.on_signals():
-            return await serve(config, stop, announce=lambda _: None)
+            return await serve(config, stop, announce=lambda _: None, load=lambda: load_config(config_path))
 
     return guarded(do)
 
 
-async def serve(config: Config, stop: Stop, *, announce: Callable[[str], None]) -> int:
-    """Run the daemon until somebody asks it to stop. `announce` is told the base URL once it is served."""
+async def serve(
+    config: Config, stop: Stop, *, announce: Callable[[str], None], load: Callable[[], Config] | None = None
+) -> int:
+    """Run the daemon until somebody asks it to stop. `announce` is told the base URL once it is served.
+
+    `load` reads the configuration again for a reload; without it, a reload puts the same one in force.
+    """
     registry, last = CollectorRegistry(), LastLooks()
-    async with _telemetry(config, registry, last) as reporter, contextlib.AsyncExitStack() as opened:
+    async with _telemetry(config, registry, last) as told, contextlib.AsyncExitStack() as opened:
+        reporter = told.reporter
         supervisor = await opened.enter_async_context(Supervisor(reporter))
         app = await opened.enter_async_context(open_app(config, reporter, stopping=supervisor.stopping.is_set))
-        url = await opened.enter_async_context(_http(app, registry, last))
-        audit = AuditWatch(state=app.state, reporter=reporter)
         live = Live(app, contextlib.AsyncExitStack())
+        opened.push_async_callback(live.close)
+        door = Door(config.server.tokens)
         ticker = Ticker(supervisor, reporter, rng=random.Random())  # noqa: S311  # spreads load, hides nothing
-        Schedule(live, ticker)
+        schedule = Schedule(live, ticker)
+
+        def follow(app: App) -> None:
+            door.follow(app.config.server.tokens)
+            told.follow(app)
+            last.follow(app)
+            schedule.follow()
+
+        reload = Reload(live, supervisor, load=load or (lambda: config), follow=follow)
+        url = await opened.enter_async_context(_http(live, registry, last, door, reload))
+        audit = AuditWatch(state=app.state, reporter=reporter)
         ticker.add(Tick(kind="audit", name="chain", every_seconds=AUDIT_EVERY_SECONDS, work=audit.check))
         ticker.start()
+        reporter.emit(loaded(app, "start"))
         reporter.emit(LifecycleChanged(phase="started", detail=f"{url}/"))
         announce(url)
-        await stop.event.wait()
+        with _on_hangup(reload.request):
+            await stop.event.wait()
         reporter.emit(LifecycleChanged(phase="stopping", detail="no more ticks"))
         ticker.stop()
-        cancelled = await supervisor.drain(config.drain_seconds)
+        cancelled = await supervisor.drain(live.app.config.drain_seconds)
         await _anchor(audit, reporter)
-        told = f"cancelled: {', '.join(cancelled)}" if cancelled else "everything finished or checkpointed"
-        reporter.emit(LifecycleChanged(phase="drained", detail=told))
+        told_how = f"cancelled: {', '.join(cancelled)}" if cancelled else "everything finished or checkpointed"
+        reporter.emit(LifecycleChanged(phase="drained", detail=told_how))
     return 0
+
+
+@contextlib.contextmanager
+def _on_hangup(heard: Callable[[], None]) -> Iterator[None]:
+    """Listen to SIGHUP for the time of a block, and ignore it afterwards: it must not end a drain."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, heard)
+    try:
+        yield
+    finally:
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
 
 async def _anchor(audit: AuditWatch, reporter: Telemetry) -> None:
@@ -89,8 +123,21 @@ async def _anchor(audit: AuditWatch, reporter: Telemetry) -> None:
         reporter.emit(describe_fault("audit chain", error))
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told, and what of it goes by the configuration in force."""
+
+    reporter: Telemetry
+    metrics: Metrics
+    notifications: Notifications
+
+    def follow(self, app: App) -> None:
+        self.metrics.follow(app.config.checks, app.every_rule)
+        self.notifications.follow(app.config.notifications)
+
+
 @contextlib.asynccontextmanager
-async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLooks) -> AsyncIterator[Telemetry]:
+async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLooks) -> AsyncIterator[_Told]:
     """Join metrics, log, notifications and traces into the reporter of the daemon."""
     reasons = {name: [str(reason) for reason in kind.reasons] for name, kind in KINDS.items()}
     ProcessCollector(registry=registry)
@@ -118,7 +165,7 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
         async with asyncio.TaskGroup() as group:
             delivering = group.create_task(notifications.run(), name="notifications")
             try:
-                yield reporter
+                yield _Told(reporter, metrics, notifications)
             finally:
                 notifications.close()
                 await asyncio.wait([delivering], timeout=NOTIFY_SECONDS)
@@ -127,15 +174,18 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
 
 
 @contextlib.asynccontextmanager
-async def _http(app: App, registry: CollectorRegistry, last: LastLooks) -> AsyncIterator[str]:
-    server = app.config.server
+async def _http(
+    live: Live, registry: CollectorRegistry, last: LastLooks, door: Door, reload: Reload
+) -> AsyncIterator[str]:
+    server = live.app.config.server
     if server.tls is not None:
         raise UsageError("server.tls is not served yet; put a proxy in front, and leave it out")
     application = web_app(
-        status=lambda: status(app, last),
+        status=lambda: status(live.app, last),
         registry=registry,
-        ready=lambda: unready(app),
-        tokens=server.tokens,
+        ready=lambda: unready(live.app),
+        door=door,
+        routes=changing_routes(door, reload.reload),
     )
     try:
         bound = listen(server.host, server.port)

@@ -1,7 +1,7 @@
 """The app in force, and those before it whose work is not over: each is closed once nobody works with it any more."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from sidecar.app import App
@@ -38,11 +38,11 @@ class Live:
             mine.users -= 1
             await self._close_idle()
 
-    async def replace(self, app: App, opened: contextlib.AsyncExitStack) -> None:
-        """Put another app in force. The one before is closed as soon as its work is over."""
+    def put(self, app: App, opened: contextlib.AsyncExitStack) -> Callable[[], Awaitable[None]]:
+        """Put another app in force at once; return what closes the one before, now or once its work is over."""
         self._before.append(self._now)
         self._now = _Generation(app, opened)
-        await self._close_idle()
+        return self._close_idle
 
     async def close(self) -> None:
         """Close every app."""

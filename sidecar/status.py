@@ -18,6 +18,11 @@ class LastLooks:
 
     looks: dict[str, LookFinished] = field(default_factory=dict)
 
+    def follow(self, app: App) -> None:
+        """Forget the rules that are gone."""
+        names = {rule.name for rule in app.every_rule}
+        self.looks = {name: look for name, look in self.looks.items() if name in names}
+
     def hear(self, event: Event) -> None:
         """Keep the last look of each rule."""
         match event:

@@ -17,16 +17,15 @@ class Watch:
 
     def __init__(
         self,
-        probes: Mapping[str, Probe],
+        probes: Mapping[str, Probe] | None = None,
         *,
         state: State,
         reporter: Reporter,
         clock: Clock,
-        checks: Iterable[Check] = (),
     ) -> None:
-        """Take one probe for each kind; `checks` are those that others may depend on."""
-        self._probes = probes
-        self._checks = {check.name: check for check in checks}
+        """Take one probe for each kind, or none before `follow`."""
+        self._probes = probes or {}
+        self._checks: Mapping[str, Check] | None = None
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -41,6 +40,24 @@ class Watch:
     async def remember(self) -> None:
         """Take up the verdicts of an earlier process, so that a restart is no flip."""
         self._standing.update(await self._state.check_states())
+
+    def follow(self, probes: Mapping[str, Probe], checks: Iterable[Check]) -> None:
+        """Look with these probes from now on, and know these checks only: others may depend on them.
+
+        How a check stands is forgotten when it is gone or looks at something else by now, and kept otherwise.
+        """
+        before, self._checks = self._checks or {}, {check.name: check for check in checks}
+        self._probes = probes
+        for name, check in before.items():
+            if not self._is_known(check):
+                self._standing.pop(name, None)
+
+    def _is_known(self, check: Check) -> bool:
+        """Say whether a check is what its name means by now: a look that a reload overtook says nothing any more."""
+        if self._checks is None:
+            return True
+        known = self._checks.get(check.name)
+        return known is not None and (known.kind, known.spec) == (check.kind, check.spec)
 
     def stands(self, name: str) -> CheckState:
         """Return how a check stands: unknown before the first look."""
@@ -60,11 +77,14 @@ class Watch:
             return await self._look(check, parents)
 
     def _parents(self, check: Check) -> tuple[Check, ...]:
-        return tuple(self._checks[name] for name in check.depends_on if name in self._checks)
+        known = self._checks or {}
+        return tuple(known[name] for name in check.depends_on if name in known)
 
     async def _look(self, check: Check, parents: Iterable[Check]) -> Observation:
         with self._reporter.span(f"check {check.name}", **{"sidecar.check.name": check.name}):
             seen = await self._see(check, tuple(parents))
+            if not self._is_known(check):
+                return seen
             state, flip = fold(check, self.stands(check.name), seen)
             self._standing[check.name] = state
             self._reporter.emit(CheckObserved(check=check, observation=seen, state=state, flip=flip))

@@ -148,6 +148,16 @@ AUDIT_HEAD_SEQ: Final = _gauge(
     (),
     "Number of the newest row up to which the audit's chain was verified. It never falls, unless rows are gone.",
 )
+CONFIG_RELOADED: Final = _gauge(
+    "sidecar_config_last_reload_successful",
+    (),
+    "1 when the last reading of the configuration put it in force, 0 when it was refused and the one before stays.",
+)
+CONFIG_RELOADED_AT: Final = _gauge(
+    "sidecar_config_last_reload_success_timestamp_seconds",
+    (),
+    "Unix time at which the configuration in force was read.",
+)
 LISTENER_FAILURES: Final = _counter(
     "sidecar_telemetry_failures_total", ("listener",), "Events that a listener of telemetry failed to take."
 )
@@ -167,5 +177,6 @@ CATALOGUE: Final = (
     REFUSALS, FROZEN, BREAKER_OPEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
     LEASE_HELD, LEASE_EPOCH, FENCED_WRITES,
     AUDIT_CHAIN_OK, AUDIT_HEAD_SEQ,
+    CONFIG_RELOADED, CONFIG_RELOADED_AT,
     LISTENER_FAILURES, NOTIFICATIONS, BUILD,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from sidecar.domain.event import (
     BreakerRead,
     CapMeasured,
     CheckObserved,
+    ConfigLoaded,
     CycleFinished,
     DamageRecurred,
     Event,
@@ -152,6 +153,12 @@ CATALOGUE: Final = (
         ("verdict", "flaw", "seq", "rows", "detail"),
         "The audit's chain is broken at this row (unhealthy), or could not be read (unknown).",
     ),
+    Kind(
+        "config.loaded",
+        (INFO, ERROR),
+        ("by", "digest", "checks", "rules", "problems"),
+        "A configuration is in force, at the start or by a reload. With `problems` it was refused, and the last stays.",
+    ),
     Kind("lifecycle.changed", (INFO,), ("phase", "detail"), "The daemon started, is stopping, has drained or stopped."),
     Kind("fault.caught", (ERROR,), ("where", "error_type", "detail"), "Something of ours broke and was contained."),
     Kind(
@@ -259,6 +266,11 @@ def _audit_checked(event: AuditChecked) -> Line:
     return Line("audit.failed", level, {name: getattr(event, name) for name in names})
 
 
+def _config_loaded(event: ConfigLoaded) -> Line:
+    fields = ("by", "digest", "checks", "rules", "problems")
+    return Line("config.loaded", ERROR if event.problems else INFO, {name: getattr(event, name) for name in fields})
+
+
 def _verification_made(event: VerificationMade) -> Line:
     fields = ("rule", "run_id", "number", "holds", "rows", "corrected", "drift")
     return Line("verification.made", INFO if event.holds else ERROR, {name: getattr(event, name) for name in fields})
@@ -324,6 +336,7 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
     LeaseMoved: _lease_moved,
     AuditChecked: _audit_checked,
+    ConfigLoaded: _config_loaded,
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),
     FaultCaught: _plain("fault.caught", ERROR, "where", "error_type", "detail"),
 }

@@ -19,6 +19,7 @@ from sidecar.domain.event import (
     BreakerRead,
     CapMeasured,
     CheckObserved,
+    ConfigLoaded,
     CycleFinished,
     DamageRecurred,
     Event,
@@ -79,7 +80,9 @@ class Metrics:
             kind: tuple(dict.fromkeys((*listed, *map(str, CommonReason)))) for kind, listed in reasons.items()
         }
         self._trace_id = trace_id
+        self._kinds = {check.name: check.kind for check in checks}
         self._classes = {rule.name: classes_of(rule) for rule in rules}
+        self._gone: frozenset[str] = frozenset()
         self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
             {
                 CheckObserved: self._check_observed,
@@ -99,6 +102,7 @@ class Metrics:
                 FaultCaught: self._fault_caught,
                 LeaseMoved: self._lease_moved,
                 AuditChecked: self._audit_checked,
+                ConfigLoaded: self._config_loaded,
                 PlanMade: _say_nothing,
                 RunHeld: _say_nothing,
                 DamageRecurred: _say_nothing,
@@ -106,12 +110,31 @@ class Metrics:
                 LifecycleChanged: _say_nothing,
             }
         )
-        self._preset(checks, rules, revision)
+        self._preset(checks, rules)
+        build = (version("supabase-sidecar"), revision, platform.python_version())
+        self._exposition.gauge(m.BUILD).put(build, 1)
         registry.register(self._exposition)
 
     def hear(self, event: Event) -> None:
-        """Count one event."""
-        self._hear[type(event)](event)
+        """Count one event. What a rule that is gone still does has no series any more."""
+        if getattr(event, "rule", None) not in self._gone:
+            self._hear[type(event)](event)
+
+    def follow(self, checks: Sequence[Check], rules: Sequence[Rule | Survey]) -> None:
+        """Know these checks and rules from now on. What is gone has no series any more; what stays counts on."""
+        kinds = {check.name: check.kind for check in checks}
+        for name, kind in self._kinds.items():
+            if kinds.get(name) != kind:
+                self._exposition.forget("check", name)
+        if SERVICE_KEY not in kinds.values():
+            for family in (m.KEY_REASON, m.KEY_EXPIRY, m.ROWS_VISIBLE):
+                self._exposition.gauge(family).drop()
+        classes = {rule.name: classes_of(rule) for rule in rules}
+        self._gone = (self._gone | self._classes.keys()) - classes.keys()
+        for name in self._classes.keys() - classes.keys():
+            self._exposition.forget("rule", name)
+        self._kinds, self._classes = kinds, classes
+        self._preset(checks, rules)
 
     def count_listener_failure(self, listener: str) -> None:
         """Count an event that a listener of telemetry failed to take."""
@@ -121,7 +144,7 @@ class Metrics:
         """Count what became of a notification (see `NOTIFICATION_RESULTS`)."""
         self._exposition.counter(m.NOTIFICATIONS, _listed(result, NOTIFICATION_RESULTS)).inc()
 
-    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule | Survey], revision: str) -> None:
+    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule | Survey]) -> None:
         of = self._exposition
         for check in checks:
             of.gauge(m.CHECK_INTERVAL).put((check.name,), check.every_seconds)
@@ -150,7 +173,6 @@ class Metrics:
                     of.counter(family, rule.name, value)
         for result in NOTIFICATION_RESULTS:
             of.counter(m.NOTIFICATIONS, result)
-        of.gauge(m.BUILD).put((version("supabase-sidecar"), revision, platform.python_version()), 1)
 
     def _check_observed(self, event: CheckObserved) -> None:
         check, seen, of = event.check, event.observation, self._exposition
@@ -277,6 +299,11 @@ class Metrics:
         of.gauge(m.AUDIT_CHAIN_OK).replace((), {} if standing is Verdict.UNKNOWN else ok)
         head: dict[Labels, float] = {(): float(event.seq)} if event.hash and event.seq is not None else {}
         of.gauge(m.AUDIT_HEAD_SEQ).replace((), head)
+
+    def _config_loaded(self, event: ConfigLoaded) -> None:
+        self._exposition.gauge(m.CONFIG_RELOADED).put((), float(not event.problems))
+        if not event.problems:
+            self._exposition.gauge(m.CONFIG_RELOADED_AT).put((), event.at.timestamp())
 
     def _breaker_read(self, event: BreakerRead) -> None:
         self._exposition.gauge(m.BREAKER_OPEN).put((event.rule,), float(event.open))

@@ -82,6 +82,10 @@ class Notifications:
             case _:
                 pass
 
+    def follow(self, webhooks: Sequence[NotificationConfig]) -> None:
+        """Deliver to these from the next message on. What was said lately is not said again."""
+        self._webhooks = tuple(webhooks)
+
     def close(self) -> None:
         """Let `run` end once what is queued is delivered."""
         if not self._closed:

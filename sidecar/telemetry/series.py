@@ -58,6 +58,11 @@ class Gauges:
         """Remove every series whose labels begin with `prefix`."""
         self.replace(prefix, {})
 
+    def forget(self, label: str, value: str) -> None:
+        """Remove every series in which a label has this value."""
+        place = self._family.labels.index(label)
+        self._series = {labels: kept for labels, kept in self._series.items() if labels[place] != value}
+
     def describe(self) -> Iterable[Metric]:
         """Return the family without samples."""
         return [self._made({})]
@@ -81,9 +86,8 @@ class Exposition:
         self._gauges: dict[str, Gauges] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._order: list[Gauges | Counter | Histogram] = []
-        for family in families:
-            self._order.append(self._make(family))
+        self._families = tuple(families)
+        self._order = [self._make(family) for family in self._families]
 
     def _make(self, family: Family) -> Gauges | Counter | Histogram:
         match family.shape:
@@ -107,6 +111,16 @@ class Exposition:
     def histogram(self, family: Family, *labels: str) -> Histogram:
         """Return one series of a histogram."""
         return self._histograms[family.name].labels(*labels)
+
+    def forget(self, label: str, value: str) -> None:
+        """Remove every series in which a label has this value, of whatever shape. Other counters go on."""
+        for family, instrument in zip(self._families, self._order, strict=True):
+            if label not in family.labels:
+                continue
+            if isinstance(instrument, Gauges):
+                instrument.forget(label, value)
+            else:
+                instrument.remove_by_labels({label: value})
 
     def describe(self) -> Iterator[Metric]:
         """Return every family without samples."""

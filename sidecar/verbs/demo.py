@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 import shlex
@@ -113,7 +114,9 @@ def run_daemon(options: Options, serve: Serve) -> int:
         stop = Stop()
         with stop.on_signals():
             async with _prepared(options) as (served, config):
-                return await serve(config, stop, announce=lambda url: _announce(options, served, url))
+                load_again = functools.partial(_read, served, options)
+                announce = functools.partial(_announce, options, served)
+                return await serve(config, stop, announce=announce, load=load_again)
 
     return guarded(do)
 
@@ -159,8 +162,13 @@ def _configure(options: Options, served: Stack) -> Config:
     folder.joinpath("sidecar.yaml").write_text(_demo_config(main, options), encoding="utf-8")
     for name, text in rules.items():
         (folder / "rules" / name).write_text(_demo_rule(text, options), encoding="utf-8")
+    _write_environment(folder, _environment(served, folder, options))
+    return _read(served, options)
+
+
+def _read(served: Stack, options: Options) -> Config:
+    folder = served.data_dir / "sidecar"
     environment = _environment(served, folder, options)
-    _write_environment(folder, environment)
     return load(folder / "sidecar.yaml", {name: kind.model for name, kind in KINDS.items()}, environment)
 
 

@@ -1,4 +1,4 @@
-"""The HTTP side, read only so far: the page, metrics, health, readiness. Nothing here looks at anything by itself."""
+"""The HTTP side: the page, metrics, health, readiness. Nothing here looks at anything by itself."""
 
 import asyncio
 import gzip
@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from sidecar.config.settings import Scope, Token
+from sidecar.config.settings import Scope
 from sidecar.errors import SidecarError
 from sidecar.web.guard import Door, SafeHeaders
 from sidecar.web.pages import Pages, StatusView
@@ -26,15 +26,17 @@ def web_app(
     status: Callable[[], Awaitable[StatusView]],
     registry: CollectorRegistry,
     ready: Callable[[], Awaitable[str | None]],
-    tokens: Sequence[Token],
+    door: Door,
+    routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the application.
 
     `status` fills the page. `ready` returns why Sidecar is not ready (its configuration, its state; never whether
-    Supabase is up), or None. With `tokens`, the page and /metrics need one with the scope `read`.
+    Supabase is up), or None. Where `door` knows tokens, the page and /metrics need one with the scope `read`.
+    `routes` are served beside these.
     """
     pages = Pages()
-    served = _Served(pages, status, registry, ready, Door(tokens))
+    served = _Served(pages, status, registry, ready, door)
     safe = {
         "Content-Security-Policy": pages.policy,
         "X-Content-Type-Options": "nosniff",
@@ -49,6 +51,7 @@ def web_app(
             Route("/metrics", served.metrics),
             Route("/-/healthy", served.healthy),
             Route("/-/ready", served.readiness),
+            *routes,
         ],
         exception_handlers={HTTPException: _refusal, Exception: _fault},
     )

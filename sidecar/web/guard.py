@@ -18,6 +18,10 @@ class Door:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         """Keep digests only."""
+        self.follow(tokens)
+
+    def follow(self, tokens: Sequence[Token]) -> None:
+        """Know these tokens only, from now on."""
         self._tokens = [(token.name, token.scopes, _digest(token.value.reveal())) for token in tokens if token.value]
         self._open = not tokens
 
@@ -35,6 +39,15 @@ class Door:
         if right not in rights:
             raise HTTPException(403, f"the token {name} lacks the scope {right}")
         return name
+
+    def admit_change(self, request: Request, right: Right) -> str:
+        """Return the token's name. What changes something is open to nobody: a web page can send requests to loopback.
+
+        Raises: HTTPException 403 where there are no tokens, and as `admit` does.
+        """
+        if self._open:
+            raise HTTPException(403, f"this needs a token with the scope {right}; name one under server.tokens")
+        return self.admit(request, right)
 
     def _known(self, headers: Headers) -> tuple[str, frozenset[Right]] | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")

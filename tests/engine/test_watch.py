@@ -102,7 +102,8 @@ UP, DOWN, BLIND = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
 
 def family(state: State, clock: FakeClock, **verdicts: Verdict) -> tuple[Watch, Named, RecordingReporter]:
     probe, reporter = Named(verdicts), RecordingReporter()
-    watch = Watch({"service_key": probe}, state=state, reporter=reporter, clock=clock, checks=[GATEWAY, CHILD])
+    watch = Watch(state=state, reporter=reporter, clock=clock)
+    watch.follow({"service_key": probe}, [GATEWAY, CHILD])
     return watch, probe, reporter
 
 

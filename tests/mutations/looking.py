@@ -25,4 +25,27 @@ GUARDS = (
         instead="if True:",
         test="tests/engine/test_watch.py::test_a_check_never_looks_twice_at_once",
     ),
+    Guard(
+        name="a reload lifts no freeze by another path",
+        file="sidecar/config/restart.py",
+        line='"state.freeze_file": lambda config: config.freeze_file,',
+        instead="",
+        test="tests/config/test_restart.py",
+    ),
+    Guard(
+        name="a reload over HTTP needs a token",
+        file="sidecar/web/guard.py",
+        line="if self._open:\n            raise HTTPException(403,",
+        instead="if False:\n            raise HTTPException(403,",
+        test="tests/web/test_changing.py",
+        quick=True,
+    ),
+    Guard(
+        name="work keeps its app open over a reload",
+        file="sidecar/live.py",
+        line="idle = [generation for generation in self._before if not generation.users]",
+        instead="idle = list(self._before)",
+        test="tests/e2e/test_live.py",
+        quick=True,
+    ),
 )

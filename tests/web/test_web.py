@@ -20,6 +20,7 @@ from sidecar.config.variables import Secret
 from sidecar.errors import StateUnavailable
 from sidecar.serving import listen, serving
 from sidecar.web.app import web_app
+from sidecar.web.guard import Door
 from sidecar.web.pages import CheckRow, RuleRow, RunRow, StatusView
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -80,7 +81,7 @@ async def a_site(
     tokens: Sequence[Token] = (),
     registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = web_app(status=status, registry=registry or CollectorRegistry(), ready=ready, tokens=tokens)
+    app = web_app(status=status, registry=registry or CollectorRegistry(), ready=ready, door=Door(tokens))
     async with serving(app, listen("127.0.0.1", 0)) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         yield client
 
