@@ -74,7 +74,7 @@ def test_a_reload_takes_up_what_is_new_drops_what_is_gone_and_keeps_counting(lig
 def test_a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_told(light: Light) -> None:
     daemon = light.start()
     good_at = value(daemon, "sidecar_config_last_reload_success_timestamp_seconds")
-    light.write(HEALTH.replace("every: 1s", "evry: 1s").replace("status == 200", "stats == 200"))
+    light.write(HEALTH.replace("every: 1s", "every_: 1s").replace("status == 200", "stats == 200"))
     answer = post(daemon, "/-/reload")
     assert answer.status_code == 422
     problems = answer.json()["problems"]
