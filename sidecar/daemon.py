@@ -31,7 +31,7 @@ from sidecar.live import Live
 from sidecar.reload import Reload, loaded
 from sidecar.schedule import Schedule
 from sidecar.serving import listen, serving
-from sidecar.status import LastLooks, status, unready
+from sidecar.status import LastLooks, look_views, status, unready
 from sidecar.telemetry.events import Listener, Telemetry
 from sidecar.telemetry.logging import configure_logging
 from sidecar.telemetry.metrics import Metrics
@@ -41,6 +41,7 @@ from sidecar.verbs.runner import Stop, complain, guarded, load_config
 from sidecar.web.app import web_app
 from sidecar.web.changing import changing_routes
 from sidecar.web.guard import Door
+from sidecar.web.looks import look_routes
 
 NOTIFY_SECONDS = 5.0  # at the end, for what is still to be delivered
 AUDIT_EVERY_SECONDS = 3600.0
@@ -185,7 +186,7 @@ async def _http(
         registry=registry,
         ready=lambda: unready(live.app),
         door=door,
-        routes=changing_routes(door, reload.reload),
+        routes=[*changing_routes(door, reload.reload), *look_routes(door, lambda: look_views(live.app))],
     )
     try:
         bound = listen(server.host, server.port)

@@ -1,14 +1,17 @@
 """What the page shows, read from memory and from the last looks, and whether Sidecar can do its work."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sidecar.app import App
-from sidecar.domain.check import Check
+from sidecar.domain.check import Check, CheckState, is_stale, seen_from
 from sidecar.domain.event import Event, FaultCaught, LookFinished
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 from sidecar.errors import StateUnavailable
+from sidecar.web.looks import LookView
 from sidecar.web.pages import CheckRow, RuleRow, RunRow, StatusView
 
 
@@ -59,12 +62,22 @@ async def status(app: App, last: LastLooks) -> StatusView:
         )
         for run in await app.state.runs(limit=20)
     ]
-    checks = [_check_row(app, check) for check in app.config.checks]
+    checks = [_check_row(view) for view in look_views(app).values()]
     return StatusView(at=app.clock.now(), checks=checks, rules=rules, runs=runs)
 
 
-def _check_row(app: App, check: Check) -> CheckRow:
-    standing = app.watch.stands(check.name)
+def look_views(app: App) -> Mapping[str, LookView]:
+    """Return every configured check as it may be said to stand now."""
+    now = app.clock.now()
+    return {check.name: _view(check, app.watch.stands(check.name), now) for check in app.config.checks}
+
+
+def _view(check: Check, state: CheckState, now: datetime) -> LookView:
+    return LookView(check=check, state=seen_from(check, state, now), is_stale=is_stale(check, state, now))
+
+
+def _check_row(view: LookView) -> CheckRow:
+    check, standing = view.check, view.state
     last = standing.last
     return CheckRow(
         name=check.name,
@@ -75,6 +88,7 @@ def _check_row(app: App, check: Check) -> CheckRow:
         since_at=standing.since,
         last_look_at=last.taken_at if last else None,
         duration_seconds=last.duration_seconds if last else None,
+        is_stale=view.is_stale and last is not None,
     )
 
 

@@ -1,7 +1,7 @@
 """What a look from outside is, what it saw, and how single looks become a standing verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -131,6 +131,13 @@ def is_stale(check: Check, state: CheckState, now: datetime) -> bool:
     if state.last is None:
         return True
     return (now - state.last.taken_at).total_seconds() > INTERVALS_FRESH * check.every_seconds
+
+
+def seen_from(check: Check, state: CheckState, now: datetime) -> CheckState:
+    """Return how the check may be said to stand: unknown once the last look is stale, whatever it saw."""
+    if not is_stale(check, state, now):
+        return state
+    return replace(state, verdict=Verdict.UNKNOWN, since=None)
 
 
 def pace_seconds(check: Check, state: CheckState) -> float:

@@ -26,7 +26,7 @@ def _histogram(name: str, labels: tuple[str, ...], help_text: str, buckets: tupl
 CHECK_UP: Final = _gauge(
     "sidecar_check_up",
     ("check", "kind", "severity"),
-    "Standing verdict of a check: 1 healthy, 0 unhealthy, absent while unknown. Refreshed once per interval.",
+    "Standing verdict of a check: 1 healthy, 0 unhealthy, absent while unknown and two intervals after the last look.",
 )
 CHECK_RUNS: Final = _counter("sidecar_check_runs_total", ("check", "kind"), "Looks made, whatever they saw.")
 CHECK_FAILURES: Final = _counter(

@@ -1,6 +1,7 @@
 """Turns events into metrics. Label values come from closed sets: names of the configuration and enums of the domain."""
 
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from sidecar.domain.breaker import BreakerStatus
-from sidecar.domain.check import JSON, Check, Observation, Verdict
+from sidecar.domain.check import INTERVALS_FRESH, JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
 from sidecar.domain.dependence import is_barred
 from sidecar.domain.event import (
@@ -69,13 +70,15 @@ class Metrics:
         *,
         revision: str = "unknown",
         trace_id: Callable[[], str | None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Register every metric, and preset what is known beforehand.
 
         `reasons` maps a kind to every reason of its enum. `trace_id` returns the id of the current trace, for
-        exemplars, or None when no trace is exported.
+        exemplars, or None when no trace is exported. What a look saw is left out once `monotonic` says it is stale.
         """
-        self._exposition = Exposition(m.CATALOGUE)
+        self._exposition = Exposition(m.CATALOGUE, monotonic)
+        self._monotonic = monotonic
         self._reasons = {
             kind: tuple(dict.fromkeys((*listed, *map(str, CommonReason)))) for kind, listed in reasons.items()
         }
@@ -193,7 +196,12 @@ class Metrics:
         of.gauge(m.CHECK_LAST_RUN).put((check.name,), seen.taken_at.timestamp())
         if seen.verdict is Verdict.HEALTHY:
             of.gauge(m.CHECK_LAST_SUCCESS).put((check.name,), seen.taken_at.timestamp())
+        until = self._monotonic() + INTERVALS_FRESH * check.every_seconds - seen.duration_seconds
+        for family in (m.CHECK_UP, m.CHECK_PHASE):
+            of.gauge(family).expire((check.name,), until)
         if check.kind == SERVICE_KEY:
+            for family in (m.KEY_REASON, m.ROWS_VISIBLE):
+                of.gauge(family).expire((), until)
             self._key_observed(seen)
         else:
             self._keep_expiry(m.CHECK_TLS_EXPIRY, (check.name,), seen)

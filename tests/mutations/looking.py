@@ -26,6 +26,21 @@ GUARDS = (
         test="tests/engine/test_watch.py::test_a_check_never_looks_twice_at_once",
     ),
     Guard(
+        name="no green outlives two intervals",
+        file="sidecar/telemetry/series.py",
+        line="stale = [prefix for prefix, until in self._until.items() if until < now]",
+        instead="stale: list[Labels] = []",
+        test="tests/telemetry/test_metrics.py::test_no_green_outlives_two_intervals",
+        quick=True,
+    ),
+    Guard(
+        name="a stale look is not probed",
+        file="sidecar/web/looks.py",
+        line="if seen is None or view.is_stale:",
+        instead="if seen is None:",
+        test="tests/web/test_looks.py::test_a_look_that_is_too_old_or_missing_is_not_told",
+    ),
+    Guard(
         name="a reload lifts no freeze by another path",
         file="sidecar/config/restart.py",
         line='"state.freeze_file": lambda config: config.freeze_file,',

@@ -199,6 +199,40 @@ def test_the_reason_of_the_key_is_one_hot_and_absent_before_the_first_look(
     assert seen == {(reason,): float(reason == "ok") for reason in (*REASONS["service_key"], *CommonReason)}
 
 
+def test_no_green_outlives_two_intervals(registry: CollectorRegistry) -> None:
+    now = 1000.0
+    metrics = Metrics(registry, [BACKEND, KEY], REASONS, [], monotonic=lambda: now)
+    facts: dict[str, JSON] = {"rows_visible": {"public.users|service": 5}}
+    metrics.hear(observed(BACKEND, Verdict.HEALTHY, phases={"connect": 0.01}))
+    metrics.hear(observed(KEY, Verdict.HEALTHY, facts=facts))
+    names = ("sidecar_check_up", "sidecar_check_phase_seconds", "sidecar_service_key_reason", "sidecar_rows_visible")
+    now += 2 * BACKEND.every_seconds - 1
+    assert all(series(registry, name) for name in names)
+    now += 2
+    assert [series(registry, name) for name in names] == [{}] * 4
+    assert series(registry, "sidecar_check_last_run_timestamp_seconds"), "an instant does not age"
+    metrics.hear(observed(BACKEND, Verdict.HEALTHY))
+    assert set(series(registry, "sidecar_check_up")) == {("backend", "http", "critical")}
+
+
+def test_a_reload_keeps_counting_and_drops_the_series_of_what_is_gone(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry, [BACKEND, KEY], REASONS, [a_rule()])
+    for event in a_story():
+        metrics.hear(event)
+    runs = series(registry, "sidecar_check_runs_total")["backend", "http"]
+    other = a_check("other")
+    metrics.follow([BACKEND, other], [])
+    metrics.hear(proven({"repairable": 1}))
+    text = generate_latest(registry).decode()
+    assert series(registry, "sidecar_check_runs_total") == {("backend", "http"): runs, ("other", "http"): 0}
+    for gone in ('check="service-key"', f'rule="{RULE}"', 'reason="rls_still_applied"', "public.users|"):
+        assert gone not in text, gone
+    metrics.follow([BACKEND, KEY], [a_rule()])
+    metrics.hear(proven({"repairable": 1}))
+    assert series(registry, "sidecar_rule_violations")["repairable", RULE] == 1
+    assert series(registry, "sidecar_check_runs_total")["backend", "http"] == runs
+
+
 def test_further_tries_are_counted_for_the_checks_that_ask_for_them(registry: CollectorRegistry) -> None:
     retried = replace(a_check(), retries=2)
     metrics = Metrics(registry, [retried, KEY], REASONS, [])

@@ -44,6 +44,7 @@ def a_view(text: str = "plain") -> StatusView:
                 duration_seconds=5.0012,
             ),
             CheckRow(name="service-key", kind="service_key", verdict="unknown", reason="not looked yet"),
+            CheckRow(name="old", kind="http", verdict="unknown", reason="ok", last_look_at=NOW, is_stale=True),
         ],
         rules=[
             RuleRow(name="credits", summary=text, mode="auto", violations={"repairable": 3, "too_young": 0}),
@@ -119,6 +120,7 @@ async def test_the_page_shows_checks_rules_and_runs() -> None:
         "7 s ago",
         "took 5.001 s",
         "not looked yet",
+        "the last look is older than two intervals; it said: ok",
         "never",
         "3 repairable",
         "none",
