@@ -29,6 +29,7 @@ from sidecar.engine.undo import Undo
 from sidecar.engine.watch import Watch
 from sidecar.errors import UsageError
 from sidecar.freeze_file import FreezeFile
+from sidecar.freezes import FreezeCalendar, Switches
 from sidecar.paths import open_path
 from sidecar.ports import Clock, Data, Probe, Reporter, State
 from sidecar.state.open import open_state
@@ -138,7 +139,7 @@ async def open_app(
             new_id=_id_maker(clock),
         )
         probes = _probes(config, clock)
-        watch.follow(probes, config.checks)
+        watch.follow(probes, config.checks, config.maintenance)
         async with _opened(config, common, probes) as app:
             yield app
 
@@ -165,7 +166,7 @@ async def _opened(config: Config, common: "_Common", probes: Mapping[str, Probe]
             data=path.data,
             surveys=path.surveys,
             direct=path.direct,
-            switch=FreezeFile(config.freeze_file),
+            switch=Switches(FreezeFile(config.freeze_file), FreezeCalendar(config.maintenance, common.clock)),
             signals=Prometheus(asking, prometheus, clock=common.clock) if prometheus else NoSource(),
             clock=common.clock,
             state=common.state,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 
 from sidecar.app import App, reopen_app
-from sidecar.config.restart import needs_restart
+from sidecar.config.restart import lifts_freeze, needs_restart
 from sidecar.config.settings import Config
 from sidecar.domain.event import ConfigLoaded
 from sidecar.engine.supervisor import Supervisor, describe_fault
@@ -57,14 +57,17 @@ class Reload:
     async def _try(self) -> tuple[str, ...]:
         before = self._live.app
         config = await asyncio.to_thread(self._load)
-        if problems := needs_restart(before.config, config):
+        if problems := (
+            *needs_restart(before.config, config),
+            *lifts_freeze(before.config, config, before.clock.now()),
+        ):
             return problems
         async with contextlib.AsyncExitStack() as opened:
             app = await opened.enter_async_context(reopen_app(before, config))
             kept = opened.pop_all()
         # No other task runs between these lines: everything goes by the new configuration at the same moment.
         replaced = self._live.put(app, kept)
-        app.watch.follow(app.probes, config.checks)
+        app.watch.follow(app.probes, config.checks, config.maintenance)
         self._follow(app)
         await replaced()
         return ()

@@ -89,6 +89,7 @@ def _check_row(view: LookView) -> CheckRow:
         last_look_at=last.taken_at if last else None,
         duration_seconds=last.duration_seconds if last else None,
         is_stale=view.is_stale and last is not None,
+        maintenance=standing.maintenance,
     )
 
 

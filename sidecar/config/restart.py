@@ -1,6 +1,7 @@
 """What a reload cannot change: what was opened at the start, and what would lift a stop."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from sidecar.config.settings import Config
 
@@ -23,4 +24,13 @@ def needs_restart(before: Config, after: Config) -> tuple[str, ...]:
         f"{key}: changed, and a reload cannot follow; restart to change it"
         for key, read in _KEYS.items()
         if read(before) != read(after)
+    )
+
+
+def lifts_freeze(before: Config, after: Config, now: datetime) -> tuple[str, ...]:
+    """Return one sentence for each window that freezes rules now and would not be as it is: no reload lifts a stop."""
+    return tuple(
+        f"maintenance: the window {window.name} freezes rules now, and a reload cannot lift that; wait until it is over"
+        for window in before.maintenance.freezing(now)
+        if window not in after.maintenance.windows
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Check
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 
@@ -116,6 +117,6 @@ class Config:
     server: ServerConfig
     telemetry: TelemetryConfig
     notifications: tuple[NotificationConfig, ...]
-    maintenance: tuple[()]
+    maintenance: Calendar
     drain_seconds: float
     digest: str

@@ -80,13 +80,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckState:
-    """A check's standing verdict and the run of looks that supports or undermines it."""
+    """A check's standing verdict and the run of looks that supports or undermines it.
+
+    `maintenance` names the window that held the verdict at the last look, '' for none.
+    """
 
     verdict: Verdict = Verdict.UNKNOWN
     since: datetime | None = None
     pending: Verdict = Verdict.UNKNOWN
     streak: int = 0
     last: Observation | None = None
+    maintenance: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -104,23 +108,27 @@ class Flip:
     at: datetime
 
 
-def fold(check: Check, state: CheckState, seen: Observation) -> tuple[CheckState, Flip | None]:
+def fold(check: Check, state: CheckState, seen: Observation, maintenance: str = "") -> tuple[CheckState, Flip | None]:
     """Fold one observation into a check's state.
 
     A verdict stands after `fail_after` unhealthy or `pass_after` healthy looks in a row. An unknown look
     shows at once, since what is not known must never be reported as seen, and a first verdict needs no run-up.
+    Within a window of `maintenance` looks count on, and the verdict is held as it was.
     """
     streak = state.streak + 1 if seen.verdict is state.pending else 1
     needed = {Verdict.HEALTHY: check.pass_after, Verdict.UNHEALTHY: check.fail_after, Verdict.UNKNOWN: 1}
     stands = state.verdict is Verdict.UNKNOWN or streak >= needed[seen.verdict]
-    verdict = seen.verdict if stands else state.verdict
+    verdict = seen.verdict if stands and not maintenance else state.verdict
     flip = None
     since = state.since
     if verdict is not state.verdict or since is None:
         since = seen.taken_at
     if verdict is not state.verdict:
         flip = Flip(check=check.name, before=state.verdict, after=verdict, at=seen.taken_at)
-    return CheckState(verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen), flip
+    folded = CheckState(
+        verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen, maintenance=maintenance
+    )
+    return folded, flip
 
 
 INTERVALS_FRESH = 2  # a look counts for this many intervals; then nothing is known any more

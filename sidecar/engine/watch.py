@@ -7,6 +7,7 @@ from dataclasses import replace
 from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold
 from sidecar.domain.dependence import Barred, bar, excuse
 from sidecar.domain.event import CheckObserved, FaultCaught
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.reasons import CommonReason
 from sidecar.engine.trying import try_probe
 from sidecar.ports import Clock, Probe, Reporter, State
@@ -26,6 +27,7 @@ class Watch:
         """Take one probe for each kind, or none before `follow`."""
         self._probes = probes or {}
         self._checks: Mapping[str, Check] | None = None
+        self._calendar = Calendar()
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -41,13 +43,19 @@ class Watch:
         """Take up the verdicts of an earlier process, so that a restart is no flip."""
         self._standing.update(await self._state.check_states())
 
-    def follow(self, probes: Mapping[str, Probe], checks: Iterable[Check]) -> None:
+    def follow(
+        self,
+        probes: Mapping[str, Probe],
+        checks: Iterable[Check],
+        calendar: Calendar = Calendar(),  # noqa: B008  # frozen
+    ) -> None:
         """Look with these probes from now on, and know these checks only: others may depend on them.
 
+        Within a window of `calendar` verdicts are held.
         How a check stands is forgotten when it is gone or looks at something else by now, and kept otherwise.
         """
         before, self._checks = self._checks or {}, {check.name: check for check in checks}
-        self._probes = probes
+        self._probes, self._calendar = probes, calendar
         for name, check in before.items():
             if not self._is_known(check):
                 self._standing.pop(name, None)
@@ -85,7 +93,8 @@ class Watch:
             seen = await self._see(check, tuple(parents))
             if not self._is_known(check):
                 return seen
-            state, flip = fold(check, self.stands(check.name), seen)
+            window = self._calendar.window_of(check.name, self._clock.now())
+            state, flip = fold(check, self.stands(check.name), seen, window.name if window else "")
             self._standing[check.name] = state
             self._reporter.emit(CheckObserved(check=check, observation=seen, state=state, flip=flip))
         await self._state.save_check(check.name, replace(state, last=None))

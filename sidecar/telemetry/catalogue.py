@@ -28,6 +28,11 @@ CHECK_UP: Final = _gauge(
     ("check", "kind", "severity"),
     "Standing verdict of a check: 1 healthy, 0 unhealthy, absent while unknown and two intervals after the last look.",
 )
+CHECK_IN_MAINTENANCE: Final = _gauge(
+    "sidecar_check_in_maintenance",
+    _CHECK,
+    "1 while a maintenance window holds the standing verdict, as of the last look; else 0.",
+)
 CHECK_RUNS: Final = _counter("sidecar_check_runs_total", ("check", "kind"), "Looks made, whatever they saw.")
 CHECK_FAILURES: Final = _counter(
     "sidecar_check_failures_total",
@@ -169,8 +174,8 @@ NOTIFICATIONS: Final = _counter(
 BUILD: Final = _gauge("sidecar_build_info", ("version", "revision", "python_version"), "1, with what is running.")
 
 CATALOGUE: Final = (
-    CHECK_UP, CHECK_RUNS, CHECK_FAILURES, CHECK_RETRIES, CHECK_DURATION, CHECK_PHASE, CHECK_LAST_RUN,
-    CHECK_LAST_SUCCESS, CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED,
+    CHECK_UP, CHECK_IN_MAINTENANCE, CHECK_RUNS, CHECK_FAILURES, CHECK_RETRIES, CHECK_DURATION, CHECK_PHASE,
+    CHECK_LAST_RUN, CHECK_LAST_SUCCESS, CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED,
     KEY_REASON, KEY_EXPIRY, ROWS_VISIBLE,
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,

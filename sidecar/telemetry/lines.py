@@ -63,7 +63,7 @@ class Line:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-_LOOK = ("check", "kind", "verdict", "seen", "reason", "duration_seconds", "detail", "notes")
+_LOOK = ("check", "kind", "verdict", "seen", "reason", "duration_seconds", "detail", "notes", "maintenance")
 CATALOGUE: Final = (
     Kind("check.observed", (DEBUG, INFO), _LOOK, "A check looked; its standing verdict is as before."),
     Kind("check.flipped", (INFO, WARNING), (*_LOOK, "before"), "A check looked, and its standing verdict changed."),
@@ -202,6 +202,7 @@ def _check_observed(event: CheckObserved) -> Line:
         "duration_seconds": round(seen.duration_seconds, 6),
         "detail": seen.detail,
         "notes": seen.notes,
+        "maintenance": event.state.maintenance,
     }
     if event.flip is not None:
         # What a parent explains is no second alarm.

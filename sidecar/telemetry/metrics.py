@@ -190,7 +190,10 @@ class Metrics:
             of.counter(m.CHECK_RETRIES, check.name, check.kind).inc(tries - 1 if isinstance(tries, int) else 0)
         standing = event.state.verdict
         up: dict[Labels, float] = {(check.kind, check.severity): float(standing is Verdict.HEALTHY)}
-        of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN else up)
+        # A verdict that is held although the look saw something else is no green, and no red either.
+        is_held = bool(event.state.maintenance) and standing is not seen.verdict
+        of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN or is_held else up)
+        of.gauge(m.CHECK_IN_MAINTENANCE).put((check.name,), float(bool(event.state.maintenance)))
         phases: dict[Labels, float] = {(phase,): seen.phases[phase] for phase in PHASES if phase in seen.phases}
         of.gauge(m.CHECK_PHASE).replace((check.name,), phases)
         of.gauge(m.CHECK_LAST_RUN).put((check.name,), seen.taken_at.timestamp())

@@ -89,6 +89,7 @@ def _document(view: LookView) -> dict[str, object]:
         "verdict": str(state.verdict),
         "since_at": _iso(state.since),
         "is_stale": view.is_stale,
+        "maintenance": state.maintenance or None,
         "last_look": None
         if seen is None
         else {

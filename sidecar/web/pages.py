@@ -18,7 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 class CheckRow:
     """A check as it stands. `duration_seconds` and `last_look_at` are those of the last look, None before it.
 
-    `is_stale` says that this look is too old to tell anything; the verdict is then unknown.
+    `is_stale` says that this look is too old to tell anything; the verdict is then unknown. `maintenance` names the
+    window that holds the verdict.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CheckRow:
     last_look_at: datetime | None = None
     duration_seconds: float | None = None
     is_stale: bool = False
+    maintenance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,14 @@
 """What a reload refuses to change."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sidecar.config.load import load_text
-from sidecar.config.restart import needs_restart
+from sidecar.config.restart import lifts_freeze, needs_restart
+from sidecar.domain.maintenance import Calendar, Once, Window
 from tests.config.kinds import ENVIRON, KINDS, MINIMAL
 
 CONFIG = load_text(MINIMAL, {}, KINDS, ENVIRON)
@@ -32,3 +34,16 @@ def test_what_a_reload_is_for_needs_none() -> None:
     rotated = load_text(MINIMAL, {}, KINDS, {**ENVIRON, "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_new"})
     assert rotated.supabase.service_key != CONFIG.supabase.service_key
     assert needs_restart(CONFIG, replace(rotated, checks=(), drain_seconds=1.0)) == ()
+
+
+def test_no_reload_takes_away_a_window_that_freezes_now() -> None:
+    now = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
+    span = Once(starts_at=now - timedelta(hours=1), ends_at=now + timedelta(hours=1))
+    frozen, mild = Window(name="move", span=span, freeze=True), Window(name="mild", span=span)
+    before = replace(CONFIG, maintenance=Calendar((frozen, mild)))
+    shorter = replace(frozen, span=replace(span, ends_at=now + timedelta(minutes=1)))
+    for windows in ((), (mild,), (replace(frozen, freeze=False),), (shorter,)):
+        (told,) = lifts_freeze(before, replace(CONFIG, maintenance=Calendar(windows)), now)
+        assert "move" in told
+    assert lifts_freeze(before, replace(CONFIG, maintenance=Calendar((frozen,))), now) == ()
+    assert lifts_freeze(before, CONFIG, now + timedelta(hours=1)) == ()

@@ -1,7 +1,7 @@
 """What Prometheus and people can ask about the last looks; asking never leads to a look."""
 
+import asyncio
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -256,5 +256,8 @@ async def test_the_api_tells_how_checks_stand_and_whether_that_is_stale() -> Non
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
 async def test_promtool_has_nothing_to_say_against_the_exposition() -> None:
     text = await probed(a_view())
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    asked = await asyncio.create_subprocess_exec(
+        "promtool", "check", "metrics", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asked.communicate(text.encode())
+    assert (asked.returncode, said) == (0, b"")
