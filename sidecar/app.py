@@ -14,6 +14,7 @@ from sidecar.checks.context import ProbeContext
 from sidecar.checks.kinds import KINDS
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
+from sidecar.connectivity import TcpConnectivity
 from sidecar.data.prometheus import NoSource, Prometheus
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
@@ -87,6 +88,13 @@ class App:
         """Return a configured rule of either family. Raises: UsageError that names the known ones."""
         return _named(name, {rule.name: rule for rule in self.every_rule}, "rule")
 
+    def take_over(self) -> None:
+        """Let looks go by this configuration from now on."""
+        config = self.config.connectivity
+        asked = TcpConnectivity(config.targets, timeout_seconds=config.timeout_seconds, clock=self.clock)
+        connectivity = asked if config.targets else None
+        self.watch.follow(self.probes, self.config.checks, self.config.maintenance, connectivity)
+
     @cached_property
     def checks(self) -> Mapping[str, Check]:
         """The configured checks by name."""
@@ -138,9 +146,8 @@ async def open_app(
             holder=holder,
             new_id=_id_maker(clock),
         )
-        probes = _probes(config, clock)
-        watch.follow(probes, config.checks, config.maintenance)
-        async with _opened(config, common, probes) as app:
+        async with _opened(config, common, _probes(config, clock)) as app:
+            app.take_over()
             yield app
 
 
@@ -149,7 +156,7 @@ async def reopen_app(before: App, config: Config) -> AsyncIterator[App]:
     """Open another app on the memory, leases and standing verdicts of one that is open, for another configuration.
 
     Probes are kept while what they know of the project is the same: they may have learnt something. Nothing looks
-    with the new ones before `Watch.follow`.
+    with the new ones before `take_over`.
     """
     is_same = _ground(before.config) == _ground(config)
     probes = before.probes if is_same else _probes(config, before.clock)

@@ -67,7 +67,7 @@ class Reload:
             kept = opened.pop_all()
         # No other task runs between these lines: everything goes by the new configuration at the same moment.
         replaced = self._live.put(app, kept)
-        app.watch.follow(app.probes, config.checks, config.maintenance)
+        app.take_over()
         self._follow(app)
         await replaced()
         return ()

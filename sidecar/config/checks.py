@@ -94,6 +94,7 @@ def _read_check(
         retry_wait_seconds=common.retries.wait,
         recheck_every_seconds=common.recheck_every,
         depends_on=common.depends_on,
+        outside=common.outside,
     )
 
 

@@ -14,7 +14,14 @@ from sidecar.config.problems import Problems
 from sidecar.config.rules import read_rules
 from sidecar.config.schema import DEFAULT_STATE, SECRETS, SidecarSection
 from sidecar.config.server import judge_server, read_server
-from sidecar.config.settings import Config, NotificationConfig, ServerConfig, SupabaseConfig, TelemetryConfig
+from sidecar.config.settings import (
+    Config,
+    ConnectivityConfig,
+    NotificationConfig,
+    ServerConfig,
+    SupabaseConfig,
+    TelemetryConfig,
+)
 from sidecar.config.validate import validate
 from sidecar.config.variables import Expanded, expand, reveal_files
 from sidecar.config.yaml_text import parse, read_file
@@ -205,6 +212,7 @@ def _config(
             NotificationConfig(url=entry.url, events=frozenset(entry.events)) for entry in root.notifications
         ),
         maintenance=maintenance,
+        connectivity=ConnectivityConfig(targets=root.connectivity.targets, timeout_seconds=root.connectivity.timeout),
         drain_seconds=root.server.drain,
         digest=digest,
     )

@@ -207,6 +207,13 @@ class WindowSection(Strict):
     freeze: Annotated[bool, Field(strict=True)] = False
 
 
+class ConnectivitySection(Strict):
+    """What must be reachable if Sidecar itself has a network."""
+
+    targets: Annotated[tuple[Annotated[tuple[str, int], Reads(read_listen, {"type": "string"})], ...], Unique] = ()
+    timeout: Annotated[float, duration("10s")] = 2.0
+
+
 class RetriesSection(Strict):
     """Further tries within one look."""
 
@@ -227,6 +234,7 @@ class CheckSection(Strict):
     retries: RetriesSection = RetriesSection()
     recheck_every: Annotated[float | None, duration("7d")] = None
     depends_on: Annotated[tuple[Name, ...], Unique] = ()
+    outside: Annotated[bool, Field(strict=True)] = True
 
 
 def _anything(value: object) -> object:
@@ -246,3 +254,4 @@ class SidecarSection(Strict):
     telemetry: TelemetrySection = TelemetrySection()
     notifications: tuple[NotificationSection, ...] = ()
     maintenance: tuple[WindowSection, ...] = ()
+    connectivity: ConnectivitySection = ConnectivitySection()

@@ -97,6 +97,14 @@ class NotificationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectivityConfig:
+    """What must be reachable if Sidecar itself has a network: hosts with ports, none to never ask."""
+
+    targets: tuple[tuple[str, int], ...]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that sidecar.yaml and the rule files say.
 
@@ -118,5 +126,6 @@ class Config:
     telemetry: TelemetryConfig
     notifications: tuple[NotificationConfig, ...]
     maintenance: Calendar
+    connectivity: ConnectivityConfig
     drain_seconds: float
     digest: str

@@ -33,6 +33,7 @@ class Check:
     `spec` is the kind's own frozen parameters; only the kind's probe looks inside.
     `retries` are further tries within one look, each after `retry_wait_seconds`. `recheck_every_seconds` is the
     interval while the check does not stand healthy, None for no other. `depends_on` are the names of its parents.
+    `outside` says that its target is reached over the network that `connectivity` asks about.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Check:
     retry_wait_seconds: float = 0.0
     recheck_every_seconds: float | None = None
     depends_on: tuple[str, ...] = ()
+    outside: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ class CommonReason(StrEnum):
     PROBE_FAILED = "probe_failed"  # a bug of ours, contained by `engine.watch`
     DEPENDENCY_DOWN = "dependency_down"  # a check that this one depends on is unhealthy
     DEPENDENCY_UNKNOWN = "dependency_unknown"  # nobody knows how a check is that this one depends on
+    NO_CONNECTIVITY = "no_connectivity"  # a failure while Sidecar itself has no network
 
 
 class HttpReason(StrEnum):

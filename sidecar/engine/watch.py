@@ -10,7 +10,7 @@ from sidecar.domain.event import CheckObserved, FaultCaught
 from sidecar.domain.maintenance import Calendar
 from sidecar.domain.reasons import CommonReason
 from sidecar.engine.trying import try_probe
-from sidecar.ports import Clock, Probe, Reporter, State
+from sidecar.ports import Clock, Connectivity, Probe, Reporter, State
 
 
 class Watch:
@@ -28,6 +28,7 @@ class Watch:
         self._probes = probes or {}
         self._checks: Mapping[str, Check] | None = None
         self._calendar = Calendar()
+        self._connectivity: Connectivity | None = None
         self._state = state
         self._reporter = reporter
         self._clock = clock
@@ -47,15 +48,18 @@ class Watch:
         self,
         probes: Mapping[str, Probe],
         checks: Iterable[Check],
-        calendar: Calendar = Calendar(),  # noqa: B008  # frozen
+        calendar: Calendar | None = None,
+        connectivity: Connectivity | None = None,
     ) -> None:
         """Look with these probes from now on, and know these checks only: others may depend on them.
 
-        Within a window of `calendar` verdicts are held.
+        Within a window of `calendar` verdicts are held. `connectivity` is asked when a look failed; None: never.
         How a check stands is forgotten when it is gone or looks at something else by now, and kept otherwise.
         """
+        self._calendar = calendar or Calendar()
+        self._connectivity = connectivity
         before, self._checks = self._checks or {}, {check.name: check for check in checks}
-        self._probes, self._calendar = probes, calendar
+        self._probes = probes
         for name, check in before.items():
             if not self._is_known(check):
                 self._standing.pop(name, None)
@@ -107,7 +111,8 @@ class Watch:
             if barred is not None:
                 return self._unjudged(check, started, barred.reason, barred.detail)
             seen = await try_probe(self._probes[check.kind], check, self._clock)
-            return self._excused(seen, excuse(self._stand(parents)))
+            seen = self._excused(seen, excuse(self._stand(parents)))
+            return await self._connected(check, seen)
         except Exception as error:  # noqa: BLE001  # the boundary: a bug in one probe must not blind the others
             self._reporter.emit(
                 FaultCaught(where=f"check {check.name}", error_type=type(error).__name__, detail="probe failed")
@@ -123,6 +128,17 @@ class Watch:
             return seen
         notes = (*seen.notes, seen.reason)
         return replace(seen, verdict=Verdict.UNKNOWN, reason=barred.reason.value, detail=barred.detail, notes=notes)
+
+    async def _connected(self, check: Check, seen: Observation) -> Observation:
+        """Take a failure without an answer for what it is when it is we who have no network."""
+        is_answered = isinstance(seen.facts.get("status"), int)
+        if self._connectivity is None or not check.outside or is_answered or seen.verdict is Verdict.HEALTHY:
+            return seen
+        if await self._connectivity.connected():
+            return seen
+        reason, detail = CommonReason.NO_CONNECTIVITY.value, "Sidecar itself reaches none of connectivity.targets"
+        notes = (*seen.notes, seen.reason)
+        return replace(seen, verdict=Verdict.UNKNOWN, reason=reason, detail=detail, notes=notes)
 
     def _unjudged(self, check: Check, started: float, reason: CommonReason, detail: str) -> Observation:
         return Observation(

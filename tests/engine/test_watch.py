@@ -212,3 +212,58 @@ async def test_a_target_that_asks_to_be_left_alone_is_not_tried_again(state: Sta
     probe.retry_after_seconds = 30.0
     seen = await tried(state, clock, probe)
     assert (seen.verdict, seen.facts["attempts"]) == (DOWN, 1)
+
+
+class Net:
+    def __init__(self, *, up: bool) -> None:
+        self.up, self.asked = up, 0
+
+    async def connected(self) -> bool:
+        self.asked += 1
+        return self.up
+
+
+async def seen_with(
+    state: State, clock: FakeClock, net: Net, verdict: Verdict, check: Check | None = None
+) -> Observation:
+    watch = Watch(state=state, reporter=RecordingReporter(), clock=clock)
+    watch.follow({"service_key": FakeProbe(verdict)}, [a_check()], None, net)
+    return await watch.look(check or a_check())
+
+
+async def test_without_a_network_of_our_own_a_failure_is_not_the_targets(state: State, clock: FakeClock) -> None:
+    seen = await seen_with(state, clock, Net(up=False), DOWN)
+    assert (seen.verdict, seen.reason, seen.notes) == (BLIND, "no_connectivity", ("because_unhealthy",))
+
+
+async def test_with_a_network_a_failure_stays_one_and_success_asks_nobody(state: State, clock: FakeClock) -> None:
+    up, down = Net(up=True), Net(up=False)
+    assert (await seen_with(state, clock, up, DOWN)).verdict is DOWN
+    assert (await seen_with(state, clock, down, UP)).verdict is UP
+    assert (up.asked, down.asked) == (1, 0)
+
+
+async def test_a_target_that_answered_or_stands_beside_us_is_judged_as_seen(state: State, clock: FakeClock) -> None:
+    down = Net(up=False)
+    assert (await seen_with(state, clock, down, DOWN, replace(a_check(), outside=False))).verdict is DOWN
+    watch = Watch(state=state, reporter=RecordingReporter(), clock=clock)
+
+    async def answered(check: Check) -> Observation:
+        return replace(observation(DOWN), check=check.name, facts={"status": 500})
+
+    watch.follow({"service_key": answered}, [a_check()], None, down)
+    assert (await watch.look(a_check())).verdict is DOWN
+    assert down.asked == 0
+
+
+async def test_a_bug_in_what_surrounds_a_probe_blinds_that_check_alone(state: State, clock: FakeClock) -> None:
+    class Broken(Net):
+        async def connected(self) -> bool:
+            raise RuntimeError("a bug")
+
+    watch = Watch(state=state, reporter=(reporter := RecordingReporter()), clock=clock)
+    other = replace(a_check("other"), outside=False)
+    watch.follow({"service_key": FakeProbe(DOWN)}, [a_check(), other], None, Broken(up=True))
+    assert (await watch.look(a_check())).reason == "probe_failed"
+    assert (await watch.look(other)).verdict is DOWN
+    assert [fault.where for fault in reporter.told(FaultCaught)] == ["check service-key"]

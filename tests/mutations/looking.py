@@ -41,6 +41,13 @@ GUARDS = (
         test="tests/web/test_looks.py::test_a_look_that_is_too_old_or_missing_is_not_told",
     ),
     Guard(
+        name="a target that answered is judged by its answer",
+        file="sidecar/engine/watch.py",
+        line='is_answered = isinstance(seen.facts.get("status"), int)',
+        instead="is_answered = False",
+        test="tests/engine/test_watch.py::test_a_target_that_answered_or_stands_beside_us_is_judged_as_seen",
+    ),
+    Guard(
         name="a window freezes",
         file="sidecar/freezes.py",
         line="if not windows:",
