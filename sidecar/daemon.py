@@ -69,6 +69,8 @@ async def serve(
     `load` reads the configuration again for a reload; without it, a reload puts the same one in force.
     """
     registry, last = CollectorRegistry(), LastLooks()
+    # Until there is something to reload, a hang-up is no reason to end: the configuration was read just now.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     async with _telemetry(config, registry, last) as told, contextlib.AsyncExitStack() as opened:
         reporter = told.reporter
         supervisor = await opened.enter_async_context(Supervisor(reporter))
