@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import INTERVALS_FRESH, JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
-from sidecar.domain.dependence import is_barred
+from sidecar.domain.dependence import BARRED, is_barred
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
@@ -49,6 +49,7 @@ from sidecar.telemetry import catalogue as m
 from sidecar.telemetry.series import Exposition, Family, Labels
 
 UNLISTED: Final = "unlisted"  # stands for a label value outside its closed set, which only a bug of ours can produce
+NOT_PRESET: Final = frozenset({"ok", CommonReason.NO_CONNECTIVITY.value})  # of a thousand checks, most never need it
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 ROLES: Final = ("anon", "authenticated", "service")
 MISSED_CAUSES: Final = ("overlap", "misfire", "error")
@@ -155,7 +156,7 @@ class Metrics:
             of.histogram(m.CHECK_DURATION, check.name, check.kind)
             of.histogram(m.CHECK_LAG, check.name)
             for reason in self._reasons.get(check.kind, ()):
-                if reason != "ok":
+                if reason not in NOT_PRESET and (reason not in BARRED or check.depends_on):
                     of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
             if check.retries:
                 of.counter(m.CHECK_RETRIES, check.name, check.kind)

@@ -43,7 +43,7 @@ class Gauges:
         self._family = family
         self._monotonic = monotonic
         self._series: Mapping[Labels, float] = {}
-        self._until: Mapping[Labels, float] = {}
+        self._until: dict[Labels, float] = {}
 
     def put(self, labels: Labels, value: float) -> None:
         """Set one series, which exists from then on."""
@@ -51,7 +51,7 @@ class Gauges:
 
     def expire(self, prefix: Labels, until: float) -> None:
         """Leave series out whose labels begin with `prefix` once the clock has passed `until`; a later call counts."""
-        self._until = {**self._until, prefix: until}
+        self._until[prefix] = until  # in place: this happens at every look of every check
 
     def replace(self, prefix: Labels, series: Mapping[Labels, float]) -> None:
         """Make `series` the only ones whose labels begin with `prefix`; their keys are the labels after it.
@@ -78,7 +78,7 @@ class Gauges:
     def collect(self) -> Iterable[Metric]:
         """Return the family with the series of this instant, without what is stale by now."""
         series, now = self._series, self._monotonic()
-        stale = [prefix for prefix, until in self._until.items() if until < now]
+        stale = [prefix for prefix, until in self._until.copy().items() if until < now]
         if stale:
             series = {k: v for k, v in series.items() if not any(k[: len(prefix)] == prefix for prefix in stale)}
         return [self._made(series)]

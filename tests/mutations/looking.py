@@ -28,7 +28,7 @@ GUARDS = (
     Guard(
         name="no green outlives two intervals",
         file="sidecar/telemetry/series.py",
-        line="stale = [prefix for prefix, until in self._until.items() if until < now]",
+        line="stale = [prefix for prefix, until in self._until.copy().items() if until < now]",
         instead="stale: list[Labels] = []",
         test="tests/telemetry/test_metrics.py::test_no_green_outlives_two_intervals",
         quick=True,

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from sidecar.domain.check import JSON, CheckState, Verdict
 from sidecar.domain.decide import GuardName
+from sidecar.domain.dependence import BARRED
 from sidecar.domain.event import (
     BatchSettled,
     CapMeasured,
@@ -181,8 +182,11 @@ def test_failures_are_preset_for_every_reason_of_the_kind_and_count_looks_that_c
     assert {reason for check, _, reason in preset if check == "backend"} == {
         "timed_out",
         "condition_failed",
-        *CommonReason,
+        "probe_failed",
     }
+    other = CollectorRegistry()
+    Metrics(other, [replace(BACKEND, depends_on=("gateway",))], REASONS, [])
+    assert {reason for _, _, reason in series(other, "sidecar_check_failures_total")} >= BARRED
     metrics.hear(observed(KEY, Verdict.UNKNOWN, "network_down"))
     metrics.hear(observed(KEY, Verdict.HEALTHY))
     assert series(registry, "sidecar_check_failures_total")["service-key", "service_key", "network_down"] == 1
