@@ -146,7 +146,7 @@ async def open_app(
             holder=holder,
             new_id=_id_maker(clock),
         )
-        async with _opened(config, common, _probes(config, clock)) as app:
+        async with _opened(config, common, _probes(config, common)) as app:
             app.take_over()
             yield app
 
@@ -159,13 +159,13 @@ async def reopen_app(before: App, config: Config) -> AsyncIterator[App]:
     with the new ones before `take_over`.
     """
     is_same = _ground(before.config) == _ground(config)
-    probes = before.probes if is_same else _probes(config, before.clock)
+    probes = before.probes if is_same else _probes(config, before.common)
     async with _opened(config, before.common, probes) as app:
         yield app
 
 
 @contextlib.asynccontextmanager
-async def _opened(config: Config, common: "_Common", probes: Mapping[str, Probe]) -> AsyncIterator[App]:
+async def _opened(config: Config, common: _Common, probes: Mapping[str, Probe]) -> AsyncIterator[App]:
     prometheus = config.telemetry.prometheus
     async with open_path(config) as path, open_client(keep_alive=True) as asking:
         parts = Assembly(
@@ -209,9 +209,9 @@ def _ground(config: Config) -> tuple[object, ...]:
     return config.supabase, config.backend_url, config.database_url
 
 
-def _probes(config: Config, clock: Clock) -> dict[str, Probe]:
+def _probes(config: Config, common: _Common) -> dict[str, Probe]:
     context = ProbeContext(
-        clock=clock,
+        clock=common.clock,
         supabase_url=config.supabase.url,
         service_key=config.supabase.service_key.reveal(),
         anon_key=config.supabase.anon_key.reveal(),

@@ -25,12 +25,12 @@ CHECKS = """\
 
 def test_all_checks_are_looked_at_parents_first_and_one_alone_is_traced(light: Light) -> None:
     light.write(CHECKS)
-    every = light.run("check", "--json")
+    every = light.ask("check", "--json")
     told = {look["name"]: (look["verdict"], look["reason"]) for look in every.document["checks"]}
     assert told["gateway"] == ("unhealthy", "condition_failed")
     assert told["child"] == ("unknown", "dependency_down")
     assert every.code == 3
-    alone = light.run("check", "gateway")
+    alone = light.ask("check", "gateway")
     assert (alone.code, alone.stderr) == (1, "")
     first, *lines = alone.stdout.splitlines()
     assert first.startswith("unhealthy  gateway")
@@ -39,7 +39,7 @@ def test_all_checks_are_looked_at_parents_first_and_one_alone_is_traced(light: L
     assert "  because      status == 200 (status=503)" in lines
     assert [line for line in lines if line.startswith("  phases")]
     assert "notShown" not in alone.stdout + every.stdout
-    child = light.run("check", "child", "gateway")
+    child = light.ask("check", "child", "gateway")
     assert "condition_failed" in child.stdout.splitlines()[0], (
         "who names a check wants to see it, whatever its parent says"
     )
