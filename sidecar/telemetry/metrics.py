@@ -87,37 +87,39 @@ class Metrics:
         self._kinds = {check.name: check.kind for check in checks}
         self._classes = {rule.name: classes_of(rule) for rule in rules}
         self._gone: frozenset[str] = frozenset()
-        self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
-            {
-                CheckObserved: self._check_observed,
-                TickStarted: self._tick_started,
-                TickMissed: self._tick_missed,
-                LookFinished: self._look_finished,
-                RunStarted: self._run_started,
-                BatchSettled: self._batch_settled,
-                CapMeasured: self._cap_measured,
-                VerifyFailed: self._verify_failed,
-                VerificationMade: self._verification_made,
-                UndoFinished: self._undo_finished,
-                CycleFinished: self._cycle_finished,
-                FreezeRead: self._freeze_read,
-                BreakerRead: self._breaker_read,
-                BreakerMoved: self._breaker_moved,
-                FaultCaught: self._fault_caught,
-                LeaseMoved: self._lease_moved,
-                AuditChecked: self._audit_checked,
-                ConfigLoaded: self._config_loaded,
-                PlanMade: _say_nothing,
-                RunHeld: _say_nothing,
-                DamageRecurred: _say_nothing,
-                TickPostponed: _say_nothing,
-                LifecycleChanged: _say_nothing,
-            }
-        )
+        self._hear = MappingProxyType(self._hearers())
         self._preset(checks, rules)
         build = (version("supabase-sidecar"), revision, platform.python_version())
         self._exposition.gauge(m.BUILD).put(build, 1)
         registry.register(self._exposition)
+
+    def _hearers(self) -> dict[type, Callable[[Any], None]]:
+        """Return who counts which event."""
+        return {
+            CheckObserved: self._check_observed,
+            TickStarted: self._tick_started,
+            TickMissed: self._tick_missed,
+            LookFinished: self._look_finished,
+            RunStarted: self._run_started,
+            BatchSettled: self._batch_settled,
+            CapMeasured: self._cap_measured,
+            VerifyFailed: self._verify_failed,
+            VerificationMade: self._verification_made,
+            UndoFinished: self._undo_finished,
+            CycleFinished: self._cycle_finished,
+            FreezeRead: self._freeze_read,
+            BreakerRead: self._breaker_read,
+            BreakerMoved: self._breaker_moved,
+            FaultCaught: self._fault_caught,
+            LeaseMoved: self._lease_moved,
+            AuditChecked: self._audit_checked,
+            ConfigLoaded: self._config_loaded,
+            PlanMade: _say_nothing,
+            RunHeld: _say_nothing,
+            DamageRecurred: _say_nothing,
+            TickPostponed: _say_nothing,
+            LifecycleChanged: _say_nothing,
+        }
 
     def hear(self, event: Event) -> None:
         """Count one event. What a rule that is gone still does has no series any more."""
