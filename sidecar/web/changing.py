@@ -17,7 +17,7 @@ def changing_routes(door: Door, reload: ReloadBy) -> list[BaseRoute]:
     """Return the routes. `reload` is told who asked, and returns every problem, none when it is done."""
 
     async def reload_now(request: Request) -> Response:
-        problems = await reload(door.admit_change(request, Scope.OPERATE))
+        problems = await reload(door.admit_named(request, Scope.OPERATE))
         if problems:
             return JSONResponse({"reloaded": False, "problems": list(problems)}, 422)
         return JSONResponse({"reloaded": True, "problems": []})

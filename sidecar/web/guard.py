@@ -40,13 +40,14 @@ class Door:
             raise HTTPException(403, f"the token {name} lacks the scope {right}")
         return name
 
-    def admit_change(self, request: Request, right: Right) -> str:
-        """Return the token's name. What changes something is open to nobody: a web page can send requests to loopback.
+    def admit_named(self, request: Request, right: Right) -> str:
+        """Return the token's name; for what changes something, where nobody comes in unnamed.
 
-        Raises: HTTPException 403 where there are no tokens, and as `admit` does.
+        A web page can send requests to loopback, so that being on this machine proves nothing.
+        Raises: HTTPException 403 where there are no tokens at all, else what `admit` raises.
         """
         if self._open:
-            raise HTTPException(403, f"this needs a token with the scope {right}; name one under server.tokens")
+            raise HTTPException(403, f"name a token with the scope {right} under server.tokens")
         return self.admit(request, right)
 
     def _known(self, headers: Headers) -> tuple[str, frozenset[Right]] | None:
