@@ -136,7 +136,7 @@ class _Told:
 
     def follow(self, app: App) -> None:
         self.metrics.follow(app.config.checks, app.every_rule)
-        self.notifications.follow(app.config.notifications)
+        self.notifications.follow(app.config.notifications, app.config.maintenance)
 
 
 @contextlib.asynccontextmanager
@@ -162,6 +162,7 @@ async def _telemetry(config: Config, registry: CollectorRegistry, last: LastLook
             untraced=tracing.untraced,
             count=metrics.count_notification,
             write=log.write,
+            calendar=config.maintenance,
         )
         listeners: list[Listener] = [metrics, log, notifications, last]
         reporter = Telemetry(tracing, listeners, count_failure=metrics.count_listener_failure)

@@ -30,7 +30,7 @@ class FreezeCalendar:
             return None
         return Refuse(
             guard=GuardName.FROZEN,
-            value=f"maintenance window {windows[0].name} freezes everything",
+            value=windows[0].stop,
             limit="not frozen",
             hint="wait until the window is over",
         )

@@ -60,6 +60,11 @@ class Window:
     checks: frozenset[str] | None = None
     freeze: bool = False
 
+    @property
+    def stop(self) -> str:
+        """How a refusal names the window as what keeps rules from writing."""
+        return f"maintenance window {self.name} freezes everything"
+
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
