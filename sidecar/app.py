@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from sidecar.assembly import Assembly
@@ -13,12 +14,13 @@ from sidecar.checks.context import ProbeContext
 from sidecar.checks.kinds import KINDS
 from sidecar.clock import SystemClock
 from sidecar.config.settings import Config
+from sidecar.connectivity import TcpConnectivity
 from sidecar.data.prometheus import NoSource, Prometheus
 from sidecar.domain.check import Check
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 from sidecar.engine.cycle import Cycle
-from sidecar.engine.lease import TTL_SECONDS
+from sidecar.engine.lease import TTL_SECONDS, Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.repair import Repair
 from sidecar.engine.reverify import Reverifier
@@ -28,6 +30,7 @@ from sidecar.engine.undo import Undo
 from sidecar.engine.watch import Watch
 from sidecar.errors import UsageError
 from sidecar.freeze_file import FreezeFile
+from sidecar.freezes import FreezeCalendar, Switches
 from sidecar.paths import open_path
 from sidecar.ports import Clock, Data, Probe, Reporter, State
 from sidecar.state.open import open_state
@@ -37,10 +40,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What apps of one process share, whatever their configuration."""
+
+    clock: Clock
+    state: State
+    watch: Watch
+    leases: Leases
+    reporter: Reporter
+    stopping: Callable[[], bool]
+    holder: str
+    new_id: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class App:
     """Everything that verbs, ticks and pages work with. `holder` is this process's own name."""
 
     config: Config
+    common: _Common
+    probes: Mapping[str, Probe]
     holder: str
     clock: Clock
     state: State
@@ -57,7 +76,7 @@ class App:
 
     def check(self, name: str) -> Check:
         """Return a configured check. Raises: UsageError that names the known ones."""
-        return _named(name, {check.name: check for check in self.config.checks}, "check")
+        return _named(name, self.checks, "check")
 
     def rule(self, name: str) -> Rule:
         """Return a configured rule. Raises: UsageError that names the known ones."""
@@ -68,6 +87,18 @@ class App:
     def any_rule(self, name: str) -> Rule | Survey:
         """Return a configured rule of either family. Raises: UsageError that names the known ones."""
         return _named(name, {rule.name: rule for rule in self.every_rule}, "rule")
+
+    def take_over(self) -> None:
+        """Let looks go by this configuration from now on."""
+        config = self.config.connectivity
+        asked = TcpConnectivity(config.targets, timeout_seconds=config.timeout_seconds, clock=self.clock)
+        connectivity = asked if config.targets else None
+        self.watch.follow(self.probes, self.config.checks, self.config.maintenance, connectivity)
+
+    @cached_property
+    def checks(self) -> Mapping[str, Check]:
+        """The configured checks by name."""
+        return {check.name: check for check in self.config.checks}
 
     @property
     def shares_memory(self) -> bool:
@@ -100,52 +131,87 @@ async def open_app(
     """
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
-    async with open_state(memory) as state, open_path(config) as path, open_client(keep_alive=True) as asking:
-        watch = Watch(_probes(config, clock), state=state, reporter=reporter, clock=clock)
+    async with open_state(memory) as state:
+        watch = Watch(state=state, reporter=reporter, clock=clock)
         await watch.remember()
-        prometheus = config.telemetry.prometheus
-        signals = Prometheus(asking, prometheus, clock=clock) if prometheus else NoSource()
-        parts = Assembly(
-            checks={check.name: check for check in config.checks},
+        holder = _holder()
+        leases = Leases(state=state, reporter=reporter, clock=clock, holder=holder, ttl_seconds=lease_seconds)
+        common = _Common(
             clock=clock,
             state=state,
+            watch=watch,
+            leases=leases,
+            reporter=reporter,
+            stopping=stopping,
+            holder=holder,
+            new_id=_id_maker(clock),
+        )
+        async with _opened(config, common, _probes(config, common)) as app:
+            app.take_over()
+            yield app
+
+
+@contextlib.asynccontextmanager
+async def reopen_app(before: App, config: Config) -> AsyncIterator[App]:
+    """Open another app on the memory, leases and standing verdicts of one that is open, for another configuration.
+
+    Probes are kept while what they know of the project is the same: they may have learnt something. Nothing looks
+    with the new ones before `take_over`.
+    """
+    is_same = _ground(before.config) == _ground(config)
+    probes = before.probes if is_same else _probes(config, before.common)
+    async with _opened(config, before.common, probes) as app:
+        yield app
+
+
+@contextlib.asynccontextmanager
+async def _opened(config: Config, common: _Common, probes: Mapping[str, Probe]) -> AsyncIterator[App]:
+    prometheus = config.telemetry.prometheus
+    async with open_path(config) as path, open_client(keep_alive=True) as asking:
+        parts = Assembly(
+            checks={check.name: check for check in config.checks},
             data=path.data,
             surveys=path.surveys,
             direct=path.direct,
-            switch=FreezeFile(config.freeze_file),
-            signals=signals,
-            watch=watch,
-            reporter=reporter,
-            stopping=stopping,
-            holder=_holder(),
-            new_id=_id_maker(clock),
-            lease_seconds=lease_seconds,
+            switch=Switches(FreezeFile(config.freeze_file), FreezeCalendar(config.maintenance, common.clock)),
+            signals=Prometheus(asking, prometheus, clock=common.clock) if prometheus else NoSource(),
+            clock=common.clock,
+            state=common.state,
+            watch=common.watch,
+            leases=common.leases,
+            reporter=common.reporter,
+            stopping=common.stopping,
+            holder=common.holder,
+            new_id=common.new_id,
         )
-        yield _app(config, parts)
+        yield App(
+            config=config,
+            common=common,
+            probes=probes,
+            holder=parts.holder,
+            clock=parts.clock,
+            state=parts.state,
+            data=parts.data,
+            watch=parts.watch,
+            looker=parts.looker,
+            repair=parts.repair,
+            steering=parts.steering,
+            surveyor=parts.surveyor,
+            reverifier=parts.reverifier,
+            undo=parts.undo,
+            reporter=parts.reporter,
+            stopping=parts.stopping,
+        )
 
 
-def _app(config: Config, parts: Assembly) -> App:
-    return App(
-        config=config,
-        holder=parts.holder,
-        clock=parts.clock,
-        state=parts.state,
-        data=parts.data,
-        watch=parts.watch,
-        looker=parts.looker,
-        repair=parts.repair,
-        steering=parts.steering,
-        surveyor=parts.surveyor,
-        reverifier=parts.reverifier,
-        undo=parts.undo,
-        reporter=parts.reporter,
-        stopping=parts.stopping,
-    )
+def _ground(config: Config) -> tuple[object, ...]:
+    """Return what probes are built from."""
+    return config.supabase, config.backend_url, config.database_url
 
 
-def _probes(config: Config, clock: Clock) -> dict[str, Probe]:
+def _probes(config: Config, common: _Common) -> dict[str, Probe]:
     context = ProbeContext(
-        clock=clock,
+        clock=common.clock,
         supabase_url=config.supabase.url,
         service_key=config.supabase.service_key.reveal(),
         anon_key=config.supabase.anon_key.reveal(),

@@ -43,22 +43,11 @@ class Assembly:
     switch: FreezeSwitch
     signals: Signals
     watch: Watch
+    leases: Leases
     reporter: Reporter
     stopping: Callable[[], bool]
     holder: str
     new_id: Callable[[], str]
-    lease_seconds: float
-
-    @cached_property
-    def leases(self) -> Leases:
-        """Leases of this process."""
-        return Leases(
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
-            holder=self.holder,
-            ttl_seconds=self.lease_seconds,
-        )
 
     @cached_property
     def looker(self) -> Looker:

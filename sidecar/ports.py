@@ -48,6 +48,14 @@ class Probe(Protocol):
         ...
 
 
+class Connectivity(Protocol):
+    """Whether the network of Sidecar itself is there."""
+
+    async def connected(self) -> bool:
+        """Ask now, or take a fresh answer; never raises."""
+        ...
+
+
 class FreezeSwitch(Protocol):
     """A switch outside of Sidecar's memory that stops all writing."""
 

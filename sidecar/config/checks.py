@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import pydantic
 
+from sidecar.config.dependence import judge_dependence
 from sidecar.config.document import Document, Path, Plain
 from sidecar.config.problems import Problems, suggest
 from sidecar.config.schema import CheckSection
@@ -41,6 +42,7 @@ def read_checks(
             first[name] = position
         if check is not None:
             checks.append(check)
+    judge_dependence(document, problems)
     return tuple(checks)
 
 
@@ -88,6 +90,11 @@ def _read_check(
         fail_after=common.fail_after,
         pass_after=common.pass_after,
         spec=found.to_spec(),
+        retries=common.retries.times,
+        retry_wait_seconds=common.retries.wait,
+        recheck_every_seconds=common.recheck_every,
+        depends_on=common.depends_on,
+        outside=common.outside,
     )
 
 
@@ -100,6 +107,15 @@ def _read_common(document: Document, path: Path, entry: Mapping[str, Plain], pro
     if common.timeout >= common.every:
         hint = f"{common.timeout:g} s is not shorter than {common.every:g} s"
         problems.add(document, (*path, "timeout"), "must be shorter than every", hint)
+        return None
+    if common.recheck_every is not None and common.timeout >= common.recheck_every:
+        hint = f"{common.recheck_every:g} s is not longer than {common.timeout:g} s"
+        problems.add(document, (*path, "recheck_every"), "must be longer than timeout", hint)
+        return None
+    waits_seconds = common.retries.times * common.retries.wait
+    if waits_seconds >= common.timeout:
+        hint = f"waiting alone takes {waits_seconds:g} s of {common.timeout:g} s"
+        problems.add(document, (*path, "retries"), "do not fit into timeout", hint)
         return None
     return common
 

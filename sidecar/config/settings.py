@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Check
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 
@@ -96,6 +97,14 @@ class NotificationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectivityConfig:
+    """What must be reachable if Sidecar itself has a network: hosts with ports, none to never ask."""
+
+    targets: tuple[tuple[str, int], ...]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that sidecar.yaml and the rule files say.
 
@@ -116,6 +125,7 @@ class Config:
     server: ServerConfig
     telemetry: TelemetryConfig
     notifications: tuple[NotificationConfig, ...]
-    maintenance: tuple[()]
+    maintenance: Calendar
+    connectivity: ConnectivityConfig
     drain_seconds: float
     digest: str

@@ -7,6 +7,15 @@ from sidecar.domain.check import Verdict
 from sidecar.errors import Unreached
 
 
+class CommonReason(StrEnum):
+    """Reasons that every kind can have. They say nothing about the target: the verdict is always unknown."""
+
+    PROBE_FAILED = "probe_failed"  # a bug of ours, contained by `engine.watch`
+    DEPENDENCY_DOWN = "dependency_down"  # a check that this one depends on is unhealthy
+    DEPENDENCY_UNKNOWN = "dependency_unknown"  # nobody knows how a check is that this one depends on
+    NO_CONNECTIVITY = "no_connectivity"  # a failure while Sidecar itself has no network
+
+
 class HttpReason(StrEnum):
     """Reasons of the kind `http`."""
 
