@@ -8,7 +8,8 @@ import pydantic
 
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
-from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
+from sidecar.checks.service_key import ServiceKeyProbe
+from sidecar.checks.service_key_keys import ServiceKeyKeys
 from sidecar.domain.reasons import HttpReason, ServiceKeyReason
 from sidecar.ports import Probe
 
