@@ -32,7 +32,7 @@ def handed(*faults: Fault) -> str:
 
 def test_the_list_of_faults_is_the_contracts() -> None:
     names = "anon_key forged_key expired_key no_bypass rls_leak auth_down rest_down truncated_reads wrong_balance"
-    assert {fault.value for fault in Fault} == {*names.split(), "backend_down", "forgeable_ledger"}
+    assert {fault.value for fault in Fault} == {*names.split(), "backend_down", "forgeable_ledger", "writable_balance"}
     assert set(FAULTS) == set(Fault)
 
 

@@ -3,6 +3,7 @@
 from tests.mutations.guard import Guard
 
 DOMAIN = "tests/domain/test_service_key.py"
+CATALOGUE = "tests/checks/test_catalogue.py"
 OPTIONS = "tests/checks/test_service_key_options.py"
 
 GUARDS = (
@@ -62,5 +63,68 @@ GUARDS = (
         line="if wire is None or evidence.lint.ref is not None:",
         instead="if wire is None:",
         test=DOMAIN,
+    ),
+    Guard(
+        name="a ledger that a policy opens is told",
+        file="sidecar/domain/schema_judge.py",
+        line="if facts.may(role, part.table, command) and facts.admits(role, part, command)",
+        instead="if False",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[the fault]",
+    ),
+    Guard(
+        name="RLS that is off lets everything through",
+        file="sidecar/domain/schema_facts.py",
+        line="if not relation.row_security or self.roles.get(role, False):",
+        instead="if self.roles.get(role, False):",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[the ledger without RLS]",
+    ),
+    Guard(
+        name="a partition is a table of its own",
+        file="sidecar/checks/catalogue_reading.py",
+        line=" union select p.relid from pg_partition_tree(c.oid) p",
+        instead="",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[a partition of the ledger]",
+    ),
+    Guard(
+        name="a view over a view opens as well",
+        file="sidecar/checks/catalogue_reading.py",
+        line="reach.opens or v.relkind = 'm' or not exists (",
+        instead="v.relkind = 'm' or not exists (",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[a view over a hidden view]",
+    ),
+    Guard(
+        name="a trigger of replicas does not fire",
+        file="sidecar/checks/catalogue_reading.py",
+        line='_FIRES = ("O", "A")',
+        instead='_FIRES = ("O", "A", "R")',
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[for replicas only]",
+    ),
+    Guard(
+        name="a foreign key not validated vouches for nothing",
+        file="sidecar/checks/catalogue_reading.py",
+        line="k.convalidated and coalesce(",
+        instead="coalesce(",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[a foreign key not validated]",
+    ),
+    Guard(
+        name="a partial index is no index of every row",
+        file="sidecar/checks/catalogue_reading.py",
+        line="order by part.position\n), i.indpred is null",
+        instead="order by part.position\n), true",
+        test=f"{CATALOGUE}::test_each_damage_has_its_reason[indexes that do not serve]",
+    ),
+    Guard(
+        name="another database is not called damaged",
+        file="sidecar/domain/schema_judge.py",
+        line="if not any(table in facts.relations for table in wish.relations):",
+        instead="if False:",
+        test=f"{CATALOGUE}::test_another_database_is_not_called_damaged",
+    ),
+    Guard(
+        name="the catalogue is read as the detector",
+        file="sidecar/checks/catalogue.py",
+        line="sessions.reading(Role.DETECTOR,",
+        instead="sessions.reading(Role.FIXER,",
+        test=f"{CATALOGUE}::test_the_demos_schema_is_healthy",
     ),
 )
