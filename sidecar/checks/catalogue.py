@@ -5,6 +5,7 @@ so that it works behind a transaction-mode pooler and holds none of the data pat
 """
 
 import asyncio
+import traceback
 from typing import TypeAlias
 
 from sidecar.checks.catalogue_reading import read_schema
@@ -55,7 +56,8 @@ class CatalogueProbe:
         try:
             async with asyncio.timeout(timeout_seconds):
                 read = await _read(sessions, wish, timeout_seconds)
-        except TimeoutError:
+        except TimeoutError as error:
+            _let_go(error)
             return _blind(Why.TIMED_OUT, f"no whole answer in {timeout_seconds:g} s")
         except SidecarError as error:
             return _blind(*_cause(error))
@@ -67,6 +69,16 @@ class CatalogueProbe:
 async def _read(sessions: Sessions, wish: SchemaWish, timeout_seconds: float) -> SchemaFacts | CatalogueReason:
     async with sessions.reading(Role.DETECTOR, seconds=timeout_seconds * STATEMENT_SHARE) as connection:
         return await read_schema(connection, wish)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what a cancelled connect still holds.
+
+    SQLAlchemy leaves its frames in a cycle, and libpq's socket in them, open until Python next collects such cycles.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _cause(error: SidecarError) -> Blind:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -443,31 +444,47 @@ async def test_a_catalogue_that_is_locked_is_waited_for_within_the_timeout(catal
     assert (seen.reason, seen.verdict) == ("timed_out", Verdict.UNKNOWN), seen
 
 
-async def test_a_server_that_says_nothing_ends_within_the_timeout(catalogued: Catalogued) -> None:
-    async with scripted_silence() as port:
-        seen = await catalogued.look(url=f"postgresql://a:b@127.0.0.1:{port}/c", seconds=0.3)
+async def test_a_server_that_says_nothing_ends_within_the_timeout_and_leaves_no_socket_behind(
+    catalogued: Catalogued,
+) -> None:
+    async with scripted_silence() as (port, hung_up):
+        gc.disable()  # a socket that only a collection closes was left behind
+        try:
+            seen = await catalogued.look(url=f"postgresql://a:b@127.0.0.1:{port}/c", seconds=0.3)
+            async with asyncio.timeout(5):
+                await hung_up.wait()
+        finally:
+            gc.enable()
     assert (seen.reason, seen.verdict) == ("timed_out", Verdict.UNKNOWN), seen
 
 
 @contextlib.asynccontextmanager
-async def scripted_silence() -> AsyncIterator[int]:
-    """Accept connections, and say nothing on them until the block ends."""
-    over = asyncio.Event()
+async def scripted_silence() -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """Accept one connection and say nothing on it; yield the port, and what is set once the other side hangs up."""
+    over, hung_up = asyncio.Event(), asyncio.Event()
     handlers: set[asyncio.Task[None]] = set()
 
-    async def say_nothing(writer: asyncio.StreamWriter) -> None:
-        await over.wait()
-        writer.close()
-        await writer.wait_closed()
+    async def wait_for_the_end(reader: asyncio.StreamReader) -> None:
+        await reader.read()
+        hung_up.set()
 
-    def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handlers.add(asyncio.get_running_loop().create_task(say_nothing(writer)))
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        waiting = asyncio.create_task(wait_for_the_end(reader))
+        await over.wait()
+        waiting.cancel()
+        writer.close()
+        await asyncio.gather(waiting, writer.wait_closed(), return_exceptions=True)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.add(asyncio.get_running_loop().create_task(say_nothing(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
-        yield server.sockets[0].getsockname()[1]
-        over.set()
-        await asyncio.gather(*handlers)
+        try:
+            yield server.sockets[0].getsockname()[1], hung_up
+        finally:
+            over.set()
+            await asyncio.gather(*handlers)
 
 
 def test_every_reason_is_among_these_cases() -> None:
