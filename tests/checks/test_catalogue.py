@@ -102,6 +102,15 @@ async def test_the_demos_schema_is_healthy(catalogued: Catalogued) -> None:
     assert (seen.reason, seen.verdict, seen.detail, seen.notes) == ("ok", Verdict.HEALTHY, "", ()), seen
 
 
+async def test_the_demo_makes_a_profile_for_whoever_signs_up(catalogued: Catalogued) -> None:
+    async with await psycopg.AsyncConnection.connect(catalogued.url) as connection:
+        await connection.execute("insert into auth.users (email) values ('new@example.com'), (null)")
+        found = await connection.execute(
+            "select count(*), min(credits_balance), max(credits_balance) from public.users"
+        )
+        assert await found.fetchone() == (2, 1000, 1000)
+
+
 PARTITIONED = """
 drop table public.credit_transactions;
 create table public.credit_transactions (id uuid, user_id uuid, at date not null, primary key (id, at))
