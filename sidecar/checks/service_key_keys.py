@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from sidecar.config.fields import duration
 from sidecar.domain.rule import Table
 
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
@@ -115,7 +116,7 @@ class WriteKeys(_Keys):
     """The write canary. Having it at all switches it on."""
 
     column: Identifier = "touched_at"
-    every_minutes: Annotated[int, Field(ge=1, le=1440)] = 10
+    every: Annotated[float, duration("1d")] = 600.0
 
 
 class ServiceKeyKeys(_Keys):
@@ -164,9 +165,7 @@ class ServiceKeyKeys(_Keys):
             probe_rpc=self.probe_rpc,
             expiring_days=self.expiring_days,
             user=self._user_spec(),
-            write=WriteSpec(column=self.write.column, every_seconds=60.0 * self.write.every_minutes)
-            if self.write
-            else None,
+            write=WriteSpec(column=self.write.column, every_seconds=self.write.every) if self.write else None,
         )
 
     def _user_spec(self) -> UserSpec | None:

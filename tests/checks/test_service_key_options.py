@@ -239,7 +239,7 @@ async def test_without_being_asked_nothing_is_written_and_nobody_signs_in() -> N
         ),
         ({"tables": ["public.a"], "canary": {"table": "public.a"}, "write": {}}, "in a table of its own"),
         ({"tables": ["public.a"], "canary": {"table": "public.users"}, "write": {}}, "in a table of its own"),
-        ({**CANARY, "write": {"every_minutes": 0}}, "greater than or equal to 1"),
+        ({**CANARY, "write": {"every": 10}}, "must be a duration"),
         ({**CANARY, "user": {"email": "canary@velro.app"}}, "both an email and a password"),
         ({**CANARY, "user": {"owned": {"users": "id"}}}, "must be a table with its schema"),
     ],
