@@ -216,6 +216,7 @@ def _probes(config: Config, common: _Common) -> dict[str, Probe]:
         service_key=config.supabase.service_key.reveal(),
         anon_key=config.supabase.anon_key.reveal(),
         backend_url=config.backend_url,
+        database_url=config.database_url.reveal() if config.database_url else "",
     )
     return {name: kind.build(context) for name, kind in KINDS.items()}
 

@@ -21,4 +21,5 @@ class ProbeContext:
     service_key: str = field(default="", repr=False)
     anon_key: str = field(default="", repr=False)
     backend_url: str | None = None
+    database_url: str = field(default="", repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)

@@ -6,10 +6,13 @@ from enum import StrEnum
 
 import pydantic
 
+from sidecar.checks.catalogue import CatalogueProbe
+from sidecar.checks.catalogue_keys import CatalogueKeys
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
-from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
-from sidecar.domain.reasons import HttpReason, ServiceKeyReason
+from sidecar.checks.service_key import ServiceKeyProbe
+from sidecar.checks.service_key_keys import ServiceKeyKeys
+from sidecar.domain.reasons import CatalogueReason, HttpReason, ServiceKeyReason
 from sidecar.ports import Probe
 
 
@@ -28,5 +31,6 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(name="http", model=HttpKeys, reasons=HttpReason, build=HttpProbe),
         Kind(name="service_key", model=ServiceKeyKeys, reasons=ServiceKeyReason, build=ServiceKeyProbe),
+        Kind(name="catalogue", model=CatalogueKeys, reasons=CatalogueReason, build=CatalogueProbe),
     )
 }

@@ -73,10 +73,11 @@ def _read_check(
         if isinstance(kind, str) and kind:
             problems.add(document, (*path, "kind"), "is no kind of check", suggest(kind, kinds))
         return None
+    fits_here = _has_its_database(document, path, entry, kinds[kind], problems)
     own = {key: value for key, value in entry.items() if key not in COMMON}
     _resolve_url(document, path, own, backend_url, problems)
     found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=expanded.under(path))
-    if found is None or common is None:
+    if found is None or common is None or not fits_here:
         return None
     if not isinstance(found, HasSpec):
         message = f"the model of kind {kind} has no to_spec()"
@@ -96,6 +97,18 @@ def _read_check(
         depends_on=common.depends_on,
         outside=common.outside,
     )
+
+
+def _has_its_database(
+    document: Document, path: Path, entry: Mapping[str, Plain], model: type[pydantic.BaseModel], problems: Problems
+) -> bool:
+    """Tell whether a check may be read; one that needs database.url, and may be left out without it, is left out."""
+    if not getattr(model, "needs_database", False) or document.at("database", "url"):
+        return True
+    if entry.get("only_with_database") is not True and not problems.is_blamed(document, ("database", "url")):
+        message = f"is {entry.get('kind')}, which needs database.url, and that is not set"
+        problems.add(document, (*path, "kind"), message, "set it, or give the check only_with_database: true")
+    return False
 
 
 def _read_common(document: Document, path: Path, entry: Mapping[str, Plain], problems: Problems) -> CheckSection | None:

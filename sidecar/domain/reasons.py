@@ -127,3 +127,55 @@ class ServiceKeyNote(StrEnum):
     PROFILES_MISSING = "profiles_missing"  # 23: fewer profiles than auth users; a data incident, never a key fault
     ANON_HIDDEN = "anon_hidden"  # 25: anon was answered, with no row
     ANON_DENIED = "anon_denied"  # 26: anon holds no grant, which is stronger
+
+
+class CatalogueReason(StrEnum):
+    """Reasons of the kind `catalogue`; of several the first in this order is told, the others are notes."""
+
+    OK = "ok"
+    ROLE_BYPASSES_RLS = "role_bypasses_rls"
+    LEDGER_WRITABLE = "ledger_writable"
+    COLUMN_WRITABLE = "column_writable"
+    RLS_DISABLED = "rls_disabled"
+    VIEW_BYPASSES_RLS = "view_bypasses_rls"
+    TABLE_MISSING = "table_missing"
+    TRIGGER_MISSING = "trigger_missing"
+    TRIGGER_DISABLED = "trigger_disabled"
+    FUNCTION_MISSING = "function_missing"
+    TRIGGER_CHANGED = "trigger_changed"
+    POLICY_MISSING = "policy_missing"
+    POLICY_COUNT_DIFFERS = "policy_count_differs"
+    RLS_NOT_FORCED = "rls_not_forced"
+    COLUMN_MISSING = "column_missing"
+    FOREIGN_KEY_MISSING = "foreign_key_missing"
+    FOREIGN_KEY_NOT_VALIDATED = "foreign_key_not_validated"
+    INDEX_MISSING = "index_missing"
+    DATABASE_UNREACHABLE = "database_unreachable"  # from here on: nothing could be judged
+    TIMED_OUT = "timed_out"
+    DATABASE_BUSY = "database_busy"
+    ACCESS_DENIED = "access_denied"
+    STANDBY = "standby"
+    ROLES_MISSING = "roles_missing"
+    WRONG_DATABASE = "wrong_database"
+    CATALOGUE_UNREADABLE = "catalogue_unreadable"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What was read and is wrong is unhealthy; what could not be read is unknown."""
+        if self is CatalogueReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _CATALOGUE_UNREAD else Verdict.UNHEALTHY
+
+
+_CATALOGUE_UNREAD = frozenset(
+    {
+        CatalogueReason.DATABASE_UNREACHABLE,
+        CatalogueReason.TIMED_OUT,
+        CatalogueReason.DATABASE_BUSY,
+        CatalogueReason.ACCESS_DENIED,
+        CatalogueReason.STANDBY,
+        CatalogueReason.ROLES_MISSING,
+        CatalogueReason.WRONG_DATABASE,
+        CatalogueReason.CATALOGUE_UNREADABLE,
+    }
+)

@@ -20,7 +20,7 @@ from sidecar.config.load import load
 from sidecar.config.settings import Config
 from sidecar.demo.credits import Credits, measure_credits
 from sidecar.demo.faults import FAULTS, named_faults
-from sidecar.demo.seed import INCIDENT_USER
+from sidecar.demo.seed import CANARY_EMAIL, CANARY_PASSWORD, INCIDENT_USER
 from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
@@ -190,6 +190,8 @@ def _environment(served: Stack, folder: Path, options: Options) -> Mapping[str, 
         "SUPABASE_ANON_KEY": served.anon_key,
         "BACKEND_URL": served.backend_url,
         "SIDECAR_CANARY_NONCE": served.canary_nonce,
+        "SIDECAR_CANARY_EMAIL": CANARY_EMAIL,
+        "SIDECAR_CANARY_PASSWORD": CANARY_PASSWORD,
         "DEMO_CANARY_TOKEN": served.canary_token,
         "DEMO_CANARY_CREDITS": str(served.canary_credits),
         "DEMO_STATE_URL": f"sqlite:///{folder / 'sidecar.db'}",

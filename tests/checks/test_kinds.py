@@ -4,14 +4,14 @@ from pathlib import Path
 
 from sidecar.checks.kinds import KINDS
 from sidecar.domain.check import Verdict
-from sidecar.domain.reasons import BY_CAUSE, HttpReason, ServiceKeyReason
+from sidecar.domain.reasons import BY_CAUSE, CatalogueReason, HttpReason, ServiceKeyReason
 from sidecar.errors import Unreached
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
 
 
 def test_every_kind_has_its_model_and_its_reasons() -> None:
-    assert set(KINDS) == {"http", "service_key"}
+    assert set(KINDS) == {"http", "service_key", "catalogue"}
     for name, kind in KINDS.items():
         assert kind.name == name
         assert "ok" in set(kind.reasons)
@@ -36,5 +36,5 @@ def test_every_way_not_to_be_answered_is_a_reason() -> None:
     assert set(BY_CAUSE) == set(Unreached)
     unknown = {reason.value for reason in HttpReason if reason.verdict is Verdict.UNKNOWN}
     assert unknown == {"resolver_failed", "network_unreachable", "local_fault"}
-    for reasons in (HttpReason, ServiceKeyReason):
+    for reasons in (HttpReason, ServiceKeyReason, CatalogueReason):
         assert [reason.value for reason in reasons if reason.verdict is Verdict.HEALTHY] == ["ok"]

@@ -76,7 +76,7 @@ def test_the_reference_of_rules_names_every_key_and_no_other() -> None:
 def test_the_json_schema_has_a_shape_for_each_kind_and_every_reference_in_it_resolves() -> None:
     schema = json_schema(MODELS)
     shapes = {entry["$ref"] for entry in schema["properties"]["checks"]["items"]["anyOf"]}
-    assert shapes == {"#/$defs/check_http", "#/$defs/check_service_key"}
+    assert shapes == {f"#/$defs/check_{name}" for name in KINDS}
     assert {"name", "every", "url", "expect"} <= set(schema["$defs"]["check_http"]["properties"])
     assert schema["additionalProperties"] is False
     references = set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))

@@ -1,6 +1,6 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import afterwards, behaving, direct, memory, reporting, steering, stopping, trail
+from tests.mutations import afterwards, behaving, checking, direct, memory, reporting, steering, stopping, trail
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -48,4 +48,5 @@ GUARDS = (
     *memory.GUARDS,
     *direct.GUARDS,
     *behaving.GUARDS,
+    *checking.GUARDS,
 )
