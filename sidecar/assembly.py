@@ -10,6 +10,7 @@ from sidecar.engine.apply import Applier
 from sidecar.engine.bounds import Bounds
 from sidecar.engine.breaker import Breakers
 from sidecar.engine.ending import Ender
+from sidecar.engine.freshness import Freshness
 from sidecar.engine.lease import Leases
 from sidecar.engine.look import Looker
 from sidecar.engine.planning import Planner
@@ -42,22 +43,11 @@ class Assembly:
     switch: FreezeSwitch
     signals: Signals
     watch: Watch
+    leases: Leases
     reporter: Reporter
     stopping: Callable[[], bool]
     holder: str
     new_id: Callable[[], str]
-    lease_seconds: float
-
-    @cached_property
-    def leases(self) -> Leases:
-        """Leases of this process."""
-        return Leases(
-            state=self.state,
-            reporter=self.reporter,
-            clock=self.clock,
-            holder=self.holder,
-            ttl_seconds=self.lease_seconds,
-        )
 
     @cached_property
     def looker(self) -> Looker:
@@ -107,7 +97,7 @@ class Assembly:
     def applier(self) -> Applier:
         """What writes the rows of runs."""
         return Applier(
-            looker=self.looker,
+            freshness=Freshness(looker=self.looker, data=self.data, state=self.state),
             writer=Writer(data=self.data, state=self.state, switch=self.switch, clock=self.clock),
             verifier=self.verifier,
             breakers=self.breakers,

@@ -44,16 +44,26 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     runner.leave(run_daemon(config))
 
 
-@verb(cli, "check service-key --json")
+@verb(cli, "check backend-health")
 async def check(
     app: App,
     _who: str,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Checks; all when none.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Checks, whatever they depend on; all, parents first, when none.",
+            autocompletion=completing.checks,
+        ),
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", "-v", help="Tell what happened in each look, as for one NAME alone.")
+    ] = False,
 ) -> Result:
-    """Look once, now, and say what was seen."""
+    """Look once, now, and say what was seen. One NAME alone is told step by step."""
     from sidecar.verbs import looking
 
-    return await looking.check(app, names or [])
+    return await looking.check(app, names or [], trace=trace)
 
 
 @cli.command(epilog="Example: sidecar validate --config sidecar.yaml")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sidecar.afterwards import Direct
-from sidecar.checks.service_key import ServiceKeySpec
+from sidecar.checks.service_key_keys import ServiceKeySpec
 from sidecar.config.settings import Config
 from sidecar.config.variables import Secret
 from sidecar.data.canary import Canary

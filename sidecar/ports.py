@@ -1,5 +1,6 @@
 """What the engine needs from the world. Adapters implement these; the engine never imports an adapter."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,6 +48,14 @@ class Probe(Protocol):
         ...
 
 
+class Connectivity(Protocol):
+    """Whether the network of Sidecar itself is there."""
+
+    async def connected(self) -> bool:
+        """Ask now, or take a fresh answer; never raises."""
+        ...
+
+
 class FreezeSwitch(Protocol):
     """A switch outside of Sidecar's memory that stops all writing."""
 
@@ -85,14 +94,33 @@ class Transaction(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsPlanned:
+    """Rows that the database itself found to be as they were planned, column by column.
+
+    `digests` is a JSON object, key to digest of the whole row. It goes to memory as it is: thousands of rows of a batch
+    need not become thousands of values here in between.
+    """
+
+    count: int
+    digests: str
+
+    @property
+    def by_key(self) -> Mapping[str, str]:
+        """The digests by key, read out of the text."""
+        found: dict[str, str] = json.loads(self.digests)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one insert of a batch came to: the rows that the database returned, by key.
+    """What one insert of a batch came to: the rows that the database returned, by key, but for those `as_planned`.
 
     `digests` are of whole rows, by key: what undo compares with. Empty where the path cannot undo.
     """
 
     rows: Mapping[str, Mapping[str, Value]]
     digests: Mapping[str, str] = field(default_factory=dict)
+    as_planned: AsPlanned | None = None
 
 
 class Data(Protocol):
@@ -115,6 +143,13 @@ class Data(Protocol):
 
     async def facts(self, rule: Rule, keys: Sequence[str]) -> list[Facts]:
         """Read everything about each key, by key, in the order of `keys`; `anchors` are left empty."""
+        ...
+
+    async def moved(self, rule: Rule, rows: Sequence[PlanRow]) -> frozenset[str]:
+        """Return the keys of planned rows whose facts, but for `anchors`, may be others than they were planned by.
+
+        All of them where the path cannot tell without reading the facts again.
+        """
         ...
 
     async def catalogue(self, rule: Rule) -> Catalogue:
@@ -202,8 +237,8 @@ class Batch(Protocol):
         """The transaction that the rows must be written in; None where memory and data live apart."""
         ...
 
-    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
-        """Record what became of the batch's rows. Raises: LeaseLost."""
+    async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
+        """Record what became of the batch's rows; those `as_planned` are inserted. Raises: LeaseLost."""
         ...
 
 
@@ -292,8 +327,8 @@ class State(Sights, Notebook, Afterwards, Protocol):
         """
         ...
 
-    async def rows(self, run_id: str) -> list[StoredRow]:
-        """Return a run's rows in the plan's order."""
+    async def rows(self, run_id: str, keys: Sequence[str] | None = None) -> list[StoredRow]:
+        """Return a run's rows, or those among `keys` (of one batch at most), in the plan's order."""
         ...
 
     async def move_run(

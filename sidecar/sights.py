@@ -119,6 +119,13 @@ class Sights(BalanceBook, Protocol):
         """Return each key's latest attestation and latest proven snapshot, or those of before an instant."""
         ...
 
+    async def anchored_since(self, table: str, keys: Sequence[str], since: datetime) -> frozenset[str]:
+        """Return the keys that somebody vouched for, or whose balance a look noted, since an instant.
+
+        All of them where a person has accepted another database since.
+        """
+        ...
+
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
         """Record the number that a person vouches for."""
         ...

@@ -181,6 +181,7 @@ class FakeData:
     swallowed: set[str] = field(default_factory=set)
     altering: Mapping[str, Value] = field(default_factory=dict)
     emails_taken: set[str] = field(default_factory=set)
+    versions: dict[str, str] = field(default_factory=dict)
     script: dict[str, deque[Step]] = field(default_factory=lambda: defaultdict(deque))
     calls: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     inserted: list[str] = field(default_factory=list)
@@ -222,9 +223,14 @@ class FakeData:
                 ledger=self.ledger_rows.get(key, ()),
                 expected_row=self._shown(key),
                 email_taken=key in self.emails_taken,
+                version=self.versions.get(key, ""),
             )
             for key in keys
         ]
+
+    async def moved(self, rule: Rule, rows: Sequence[PlanRow]) -> frozenset[str]:
+        assert rule.detect.expects.key == "id"
+        return frozenset(row.key for row in rows if row.version == "" or row.version != self.versions.get(row.key))
 
     async def catalogue(self, rule: Rule) -> Catalogue:
         await self._begin("catalogue", (rule.name,))

@@ -14,6 +14,7 @@ from sidecar.ports import Clock
 from sidecar.wire import Answer, exchange
 
 REQUEST_SECONDS = 5.0  # of a single request; design 40-supabase.md C2
+_PLAIN_BYTES_AT_MOST = 200
 _RELEVANT = ("sb-project-ref", "sb-error-code", "sb-gateway-version", "proxy-status")
 
 
@@ -70,9 +71,10 @@ def step_of(name: str, answer: Answer, retry_after_seconds: float | None) -> Ste
         name=name,
         status=answer.status,
         code=_text(error.get("error_code")) or _text(error.get("code")),  # GoTrue's `code` is the status again
-        message=_text(error.get("message")) or _text(error.get("msg")),
+        message=_text(error.get("message")) or _text(error.get("msg")) or _plain(answer),
         hint=_text(error.get("hint")),
         headers={header: answer.headers[header] for header in _RELEVANT if header in answer.headers},
+        media=_media(answer),
         is_html=_is_html(answer),
         rows=len(body) if isinstance(body, list) else None,
         total=int(claimed) if re.fullmatch(r"[0-9]{1,18}", claimed) else None,
@@ -82,6 +84,15 @@ def step_of(name: str, answer: Answer, retry_after_seconds: float | None) -> Ste
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _media(answer: Answer) -> str:
+    return answer.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _plain(answer: Answer) -> str:
+    """Return a short plain text, which is all that some gateways say."""
+    return answer.text if _media(answer) == "text/plain" and len(answer.content) <= _PLAIN_BYTES_AT_MOST else ""
 
 
 def _is_html(answer: Answer) -> bool:

@@ -28,6 +28,7 @@ class ProbeContext:
     service_key: str = field(default="", repr=False)
     anon_key: str = field(default="", repr=False)
     backend_url: str | None = None
+    database_url: str = field(default="", repr=False)
     notebook: Notebook | None = field(default=None, repr=False)
     drain: LogDrain = field(default_factory=lambda: LogDrain({}), repr=False)
     place: str = ""

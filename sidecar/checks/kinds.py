@@ -7,12 +7,22 @@ from enum import StrEnum
 import pydantic
 
 from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
+from sidecar.checks.catalogue import CatalogueProbe
+from sidecar.checks.catalogue_keys import CatalogueKeys
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
 from sidecar.checks.journey import JourneyKeys, JourneyProbe
 from sidecar.checks.log_signature import LogSignatureKeys, LogSignatureProbe
-from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
-from sidecar.domain.reasons import CanaryUserReason, HttpReason, JourneyReason, LogSignatureReason, ServiceKeyReason
+from sidecar.checks.service_key import ServiceKeyProbe
+from sidecar.checks.service_key_keys import ServiceKeyKeys
+from sidecar.domain.reasons import (
+    CanaryUserReason,
+    CatalogueReason,
+    HttpReason,
+    JourneyReason,
+    LogSignatureReason,
+    ServiceKeyReason,
+)
 from sidecar.ports import Probe
 
 
@@ -31,6 +41,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(name="http", model=HttpKeys, reasons=HttpReason, build=HttpProbe),
         Kind(name="service_key", model=ServiceKeyKeys, reasons=ServiceKeyReason, build=ServiceKeyProbe),
+        Kind(name="catalogue", model=CatalogueKeys, reasons=CatalogueReason, build=CatalogueProbe),
         Kind(name="journey", model=JourneyKeys, reasons=JourneyReason, build=JourneyProbe),
         Kind(name="canary_user", model=CanaryUserKeys, reasons=CanaryUserReason, build=CanaryUserProbe),
         Kind(name="log_signature", model=LogSignatureKeys, reasons=LogSignatureReason, build=LogSignatureProbe),

@@ -87,7 +87,7 @@ class LogSignatureProbe:
         notebook = self._context.notebook
         if notebook is None:
             return None
-        arrived = self._context.drain.fetch(check.name) if spec.drain else Arrived()
+        arrived = self._context.drain.fetch(check.name, spec.signatures) if spec.drain else Arrived()
         remembered = False
         try:
             for _ in range(TRIES):

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import pydantic
 
+from sidecar.config.dependence import judge_dependence
 from sidecar.config.document import Document, Path, Plain
 from sidecar.config.problems import Problems, suggest
 from sidecar.config.schema import CheckSection
@@ -27,7 +28,7 @@ class HasSpec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The parameters of a check that is not made: `required: false`, and the variables that it needs are empty."""
+    """The parameters of a check that is not made: it may be left out, and what it needs is empty."""
 
     why: str
 
@@ -49,6 +50,7 @@ def read_checks(
             first[name] = position
         if check is not None:
             checks.append(check)
+    judge_dependence(document, problems)
     return tuple(checks)
 
 
@@ -79,6 +81,7 @@ def _read_check(
         if isinstance(kind, str) and kind:
             problems.add(document, (*path, "kind"), "is no kind of check", suggest(kind, kinds))
         return None
+    lacks = _lacks_database(document, path, entry, kinds[kind], problems)
     own = {key: value for key, value in entry.items() if key not in COMMON}
     _resolve_url(document, path, own, backend_url, problems)
     found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=expanded.under(path))
@@ -95,8 +98,25 @@ def _read_check(
         severity=common.severity,
         fail_after=common.fail_after,
         pass_after=common.pass_after,
-        spec=found.to_spec(),
+        spec=lacks or found.to_spec(),
+        retries=common.retries.times,
+        retry_wait_seconds=common.retries.wait,
+        recheck_every_seconds=common.recheck_every,
+        depends_on=common.depends_on,
+        outside=common.outside,
     )
+
+
+def _lacks_database(
+    document: Document, path: Path, entry: Mapping[str, Plain], model: type[pydantic.BaseModel], problems: Problems
+) -> LeftOut | None:
+    """Leave a check out that needs database.url where that is not set, and note it where that was not allowed."""
+    if not getattr(model, "needs_database", False) or document.at("database", "url"):
+        return None
+    if entry.get("only_with_database") is not True and not problems.is_blamed(document, ("database", "url")):
+        message = f"is {entry.get('kind')}, which needs database.url, and that is not set"
+        problems.add(document, (*path, "kind"), message, "set it, or give the check only_with_database: true")
+    return LeftOut("left out; it needs database.url, and that is not set")
 
 
 def _read_common(document: Document, path: Path, entry: Mapping[str, Plain], problems: Problems) -> CheckSection | None:
@@ -108,6 +128,15 @@ def _read_common(document: Document, path: Path, entry: Mapping[str, Plain], pro
     if common.timeout >= common.every:
         hint = f"{common.timeout:g} s is not shorter than {common.every:g} s"
         problems.add(document, (*path, "timeout"), "must be shorter than every", hint)
+        return None
+    if common.recheck_every is not None and common.timeout >= common.recheck_every:
+        hint = f"{common.recheck_every:g} s is not longer than {common.timeout:g} s"
+        problems.add(document, (*path, "recheck_every"), "must be longer than timeout", hint)
+        return None
+    waits_seconds = common.retries.times * common.retries.wait
+    if waits_seconds >= common.timeout:
+        hint = f"waiting alone takes {waits_seconds:g} s of {common.timeout:g} s"
+        problems.add(document, (*path, "retries"), "do not fit into timeout", hint)
         return None
     return common
 

@@ -9,15 +9,24 @@ import pydantic
 from sidecar.config.checks import LeftOut, kinds_of, read_checks
 from sidecar.config.document import Document, Path
 from sidecar.config.fields import is_http_url
+from sidecar.config.maintenance import read_windows
 from sidecar.config.problems import Problems
 from sidecar.config.rules import read_rules
 from sidecar.config.schema import DEFAULT_STATE, SECRETS, SidecarSection
 from sidecar.config.server import judge_server, read_server
-from sidecar.config.settings import Config, NotificationConfig, ServerConfig, SupabaseConfig, TelemetryConfig
+from sidecar.config.settings import (
+    Config,
+    ConnectivityConfig,
+    NotificationConfig,
+    ServerConfig,
+    SupabaseConfig,
+    TelemetryConfig,
+)
 from sidecar.config.validate import validate
 from sidecar.config.variables import Expanded, expand, reveal_files
 from sidecar.config.yaml_text import parse, read_file
 from sidecar.domain.check import Check
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 
@@ -132,7 +141,8 @@ def _assemble(
     if document and root:
         _judge_signals(document, rules, problems)
         server = read_server(root.server, tokens, document, folder, problems)
-        config = _config(root, checks, (rules, surveys), _digest(text, rule_texts), server)
+        windows = read_windows(root.maintenance, kinds_of(document), document, problems)
+        config = _config(root, checks, (rules, surveys), _digest(text, rule_texts), server, Calendar(windows))
     problems.raise_any()
     if config is None:
         raise RuntimeError("a configuration was refused without a problem")
@@ -178,6 +188,7 @@ def _config(
     rules: tuple[tuple[Rule, ...], tuple[Survey, ...]],
     digest: str,
     server: ServerConfig,
+    maintenance: Calendar,
 ) -> Config:
     return Config(
         supabase=SupabaseConfig(
@@ -186,7 +197,7 @@ def _config(
         database_url=root.database.url,
         backend_url=root.backend.url,
         checks=tuple(check for check in checks if not isinstance(check.spec, LeftOut)),
-        left_out=tuple(f"{check.name}: {check.spec.why}" for check in checks if isinstance(check.spec, LeftOut)),
+        left_out={check.name: check.spec.why for check in checks if isinstance(check.spec, LeftOut)},
         rules=rules[0],
         surveys=rules[1],
         state_url=root.state.url,
@@ -201,7 +212,8 @@ def _config(
         notifications=tuple(
             NotificationConfig(url=entry.url, events=frozenset(entry.events)) for entry in root.notifications
         ),
-        maintenance=root.maintenance,
+        maintenance=maintenance,
+        connectivity=ConnectivityConfig(targets=root.connectivity.targets, timeout_seconds=root.connectivity.timeout),
         drain_seconds=root.server.drain,
         digest=digest,
     )

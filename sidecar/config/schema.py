@@ -2,8 +2,10 @@
 
 import ipaddress
 import re
+from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -35,6 +37,19 @@ DEFAULT_LISTEN = "127.0.0.1:9877"
 
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
 _PORT_AT_MOST = 65535
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
+
+
+class Day(StrEnum):
+    """Days of the week, as people write them."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
 
 
 class SupabaseSection(Strict):
@@ -163,10 +178,49 @@ class NotificationSection(Strict):
     events: Annotated[tuple[Annotated[Notice, one_of(Notice)], ...], Field(min_length=1), Unique] = tuple(Notice)
 
 
-def _no_maintenance(value: object) -> tuple[()]:
-    if value != []:
-        raise wrong("maintenance windows are not built yet", "leave it out, or write []")
-    return ()
+def _zone(value: object) -> ZoneInfo:
+    """Read the IANA name of a time zone."""
+    try:
+        if isinstance(value, str) and _ZONE.fullmatch(value):
+            return ZoneInfo(value)
+    except (ValueError, KeyError, OSError):
+        pass
+    raise wrong("is no time zone that this machine knows", "like Europe/Berlin or UTC; it knows those of tzdata")
+
+
+def _some_checks(value: object) -> tuple[str, ...] | None:
+    """Read the names of checks; None stands for `*`, all of them."""
+    if value == "*":
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise wrong("must be a list of checks", 'or "*" for all')
+    return tuple(value)
+
+
+class WindowSection(Strict):
+    """A maintenance window."""
+
+    name: Name
+    checks: Annotated[tuple[str, ...] | None, Reads(_some_checks, {})] = None
+    zone: Annotated[ZoneInfo, Reads(_zone, {"type": "string"})]
+    days: Annotated[tuple[Annotated[Day, one_of(Day)], ...] | None, Field(min_length=1)] = None
+    starts: Text
+    ends: Text
+    freeze: Annotated[bool, Field(strict=True)] = False
+
+
+class ConnectivitySection(Strict):
+    """What must be reachable if Sidecar itself has a network."""
+
+    targets: Annotated[tuple[Annotated[tuple[str, int], Reads(read_listen, {"type": "string"})], ...], Unique] = ()
+    timeout: Annotated[float, duration("10s")] = 2.0
+
+
+class RetriesSection(Strict):
+    """Further tries within one look."""
+
+    times: Annotated[int, whole(0, 5)] = 0
+    wait: Annotated[float, duration("1m")] = 1.0
 
 
 class CheckSection(Strict):
@@ -179,6 +233,10 @@ class CheckSection(Strict):
     severity: Annotated[Severity, one_of(Severity)] = Severity.WARNING
     fail_after: Annotated[int, whole(1, 100)] = 2
     pass_after: Annotated[int, whole(1, 100)] = 1
+    retries: RetriesSection = RetriesSection()
+    recheck_every: Annotated[float | None, duration("7d")] = None
+    depends_on: Annotated[tuple[Name, ...], Unique] = ()
+    outside: Annotated[bool, Field(strict=True)] = True
 
 
 def _anything(value: object) -> object:
@@ -197,4 +255,5 @@ class SidecarSection(Strict):
     server: ServerSection = ServerSection()
     telemetry: TelemetrySection = TelemetrySection()
     notifications: tuple[NotificationSection, ...] = ()
-    maintenance: Annotated[tuple[()], Reads(_no_maintenance, {"type": "array", "maxItems": 0})] = ()
+    maintenance: tuple[WindowSection, ...] = ()
+    connectivity: ConnectivitySection = ConnectivitySection()

@@ -1,11 +1,13 @@
 """The whole configuration as frozen values, ready to be used."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Check
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.rule import Rule
 from sidecar.domain.survey import Survey
 
@@ -96,6 +98,14 @@ class NotificationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectivityConfig:
+    """What must be reachable if Sidecar itself has a network: hosts with ports, none to never ask."""
+
+    targets: tuple[tuple[str, int], ...]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that sidecar.yaml and the rule files say.
 
@@ -103,7 +113,7 @@ class Config:
     lives in that database and `state_url` is not used.
     `rules` repair and `surveys` only report, each in file-name order. `digest` covers the texts as written, before any
     variable is filled in: it tells an edited configuration from the same one, and nothing about secrets.
-    `left_out` names checks that are not made since what they need is empty, and what that is.
+    `left_out` maps the names of checks that are not made, since what they need is empty, to what that is.
     """
 
     supabase: SupabaseConfig
@@ -117,7 +127,8 @@ class Config:
     server: ServerConfig
     telemetry: TelemetryConfig
     notifications: tuple[NotificationConfig, ...]
-    maintenance: tuple[()]
+    maintenance: Calendar
+    connectivity: ConnectivityConfig
     drain_seconds: float
     digest: str
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)

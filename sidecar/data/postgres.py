@@ -20,6 +20,7 @@ from sidecar.data.direct.sighting import (
     relations_proven,
 )
 from sidecar.data.direct.statements import missing_of
+from sidecar.data.direct.versions import find_moved
 from sidecar.data.direct.writing import insert_of, insert_rows
 from sidecar.domain.credits import LedgerRow
 from sidecar.domain.finding import horizon
@@ -37,7 +38,7 @@ STANDBY = "this is a standby, which may lag behind: give database.url the primar
 class PostgresData:
     """The user's data over SQL."""
 
-    batch_rows_at_most = 2000  # some 500 kB of values, and well under a second of writing
+    batch_rows_at_most = 5000  # some 1.5 MB of values, and well under a second of writing
 
     def __init__(self, sessions: Sessions, *, canary: Canary | None, read_seconds: float = READ_SECONDS) -> None:
         """Read as detector and write as fixer. `read_seconds` bounds each statement that reads."""
@@ -75,6 +76,11 @@ class PostgresData:
         """Read rows, ledger, subjects and takers of e-mails by key, in one state of the database."""
         async with self._reading() as connection:
             return await read_facts(connection, rule, keys)
+
+    async def moved(self, rule: Rule, rows: Sequence[PlanRow]) -> frozenset[str]:
+        """Compare the versions of the rows that the facts were read from."""
+        async with self._reading() as connection:
+            return await find_moved(connection, rule, rows)
 
     async def ledger(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Sequence[LedgerRow]]:
         """Read every ledger row of some keys."""

@@ -211,6 +211,10 @@ class SupabaseData:
             ]
         return found
 
+    async def moved(self, rule: Rule, rows: Sequence[PlanRow]) -> frozenset[str]:  # noqa: ARG002  # the port's
+        """Return all: REST shows no versions of rows."""
+        return frozenset(row.key for row in rows)
+
     async def ledger(self, rule: Rule, keys: Sequence[str]) -> Mapping[str, Sequence[LedgerRow]]:
         """Read every ledger row of some keys."""
         found: dict[str, list[LedgerRow]] = {}

@@ -29,6 +29,7 @@ class Fault(StrEnum):
     WRONG_BALANCE = "wrong_balance"
     BACKEND_DOWN = "backend_down"
     FORGEABLE_LEDGER = "forgeable_ledger"
+    WRITABLE_BALANCE = "writable_balance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ FAULTS: Mapping[Fault, About] = {
     Fault.WRONG_BALANCE: About("the backend answers a balance of 100 to everybody"),
     Fault.BACKEND_DOWN: About("the backend does not answer: its host says 502"),
     Fault.FORGEABLE_LEDGER: About("signed-in users may write their own ledger, as velro's policies allow"),
+    Fault.WRITABLE_BALANCE: About("signed-in users may set their own balance, as velro's policies allow"),
 }
 
 
@@ -99,6 +101,11 @@ def database_faults() -> Mapping[Fault, DatabaseFault]:
               for delete to authenticated using (auth.uid() = user_id);
             """,
             off=drop_forgery + "revoke insert, update, delete on public.credit_transactions from authenticated;",
+        ),
+        Fault.WRITABLE_BALANCE: DatabaseFault(
+            on="grant update on public.users to authenticated;",
+            off="revoke update on public.users from authenticated;"
+            "grant update (full_name, avatar_url) on public.users to authenticated;",
         ),
     }
 

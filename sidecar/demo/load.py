@@ -34,8 +34,15 @@ async def load_demo(server: PostgresServer, spec: SeedSpec | None) -> Record:
         await connection.execute(resources.files("sidecar.demo").joinpath("schema.sql").read_bytes())
         await connection.execute(fixture_sql(nonce).encode())
         await connection.execute(roles_sql(load_rules(shipped_files()[1])).encode())
-    seeded = await seed(server.url(DATABASE), spec) if spec else _no_seeds()
+    seeded = await _seeded(server.url(DATABASE), spec) if spec else _no_seeds()
     return _kept(server.data_dir, Record(kind=kind, canary_nonce=nonce, seeded=seeded))
+
+
+async def _seeded(url: str, spec: SeedSpec) -> Seeded:
+    seeded = await seed(url, spec)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(resources.files("sidecar.demo").joinpath("signup.sql").read_bytes())
+    return seeded
 
 
 async def load_file(server: PostgresServer, file: Path) -> Record:

@@ -98,9 +98,12 @@ grant all on all tables in schema public to anon, authenticated, service_role;
 alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
 alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
 alter default privileges in schema public grant execute on functions to anon, authenticated, service_role;
--- The exception is money: velro's policies let users forge their ledger; the fault forgeable_ledger adds them.
+-- The exception is money: velro's policies let users forge their ledger and set their own balance; the faults
+-- forgeable_ledger and writable_balance allow it again.
 revoke all on public.credit_transactions from anon, authenticated;
 grant select on public.credit_transactions to anon, authenticated;
+revoke insert, update on public.users from anon, authenticated;
+grant update (full_name, avatar_url) on public.users to authenticated;
 
 alter table public.users enable row level security;
 alter table public.ai_models enable row level security;

@@ -1,7 +1,7 @@
 """What a look from outside is, what it saw, and how single looks become a standing verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -41,6 +41,9 @@ class Check:
 
     Units: seconds; `fail_after` and `pass_after` count consecutive observations.
     `spec` is the kind's own frozen parameters; only the kind's probe looks inside.
+    `retries` are further tries within one look, each after `retry_wait_seconds`. `recheck_every_seconds` is the
+    interval while the check does not stand healthy, None for no other. `depends_on` are the names of its parents.
+    `outside` says that its target is reached over the network that `connectivity` asks about.
     """
 
     name: str
@@ -51,6 +54,11 @@ class Check:
     fail_after: int
     pass_after: int
     spec: object
+    retries: int = 0
+    retry_wait_seconds: float = 0.0
+    recheck_every_seconds: float | None = None
+    depends_on: tuple[str, ...] = ()
+    outside: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +92,22 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckState:
-    """A check's standing verdict and the run of looks that supports or undermines it."""
+    """A check's standing verdict and the run of looks that supports or undermines it.
+
+    `maintenance` names the window that held the verdict at the last look, '' for none.
+    """
 
     verdict: Verdict = Verdict.UNKNOWN
     since: datetime | None = None
     pending: Verdict = Verdict.UNKNOWN
     streak: int = 0
     last: Observation | None = None
+    maintenance: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it stands healthy, and the last look agrees."""
+        return self.verdict is Verdict.HEALTHY and self.pending is Verdict.HEALTHY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,20 +120,48 @@ class Flip:
     at: datetime
 
 
-def fold(check: Check, state: CheckState, seen: Observation) -> tuple[CheckState, Flip | None]:
+def fold(check: Check, state: CheckState, seen: Observation, maintenance: str = "") -> tuple[CheckState, Flip | None]:
     """Fold one observation into a check's state.
 
     A verdict stands after `fail_after` unhealthy or `pass_after` healthy looks in a row. An unknown look
     shows at once, since what is not known must never be reported as seen, and a first verdict needs no run-up.
+    Within a window of `maintenance` looks count on, and the verdict is held as it was.
     """
     streak = state.streak + 1 if seen.verdict is state.pending else 1
     needed = {Verdict.HEALTHY: check.pass_after, Verdict.UNHEALTHY: check.fail_after, Verdict.UNKNOWN: 1}
     stands = state.verdict is Verdict.UNKNOWN or streak >= needed[seen.verdict]
-    verdict = seen.verdict if stands else state.verdict
+    verdict = seen.verdict if stands and not maintenance else state.verdict
     flip = None
     since = state.since
     if verdict is not state.verdict or since is None:
         since = seen.taken_at
     if verdict is not state.verdict:
         flip = Flip(check=check.name, before=state.verdict, after=verdict, at=seen.taken_at)
-    return CheckState(verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen), flip
+    folded = CheckState(
+        verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen, maintenance=maintenance
+    )
+    return folded, flip
+
+
+INTERVALS_FRESH = 2  # a look counts for this many intervals; then nothing is known any more
+
+
+def is_stale(check: Check, state: CheckState, now: datetime) -> bool:
+    """Say whether the last look is too old to tell how the target is, or was never made by this process."""
+    if state.last is None:
+        return True
+    return (now - state.last.taken_at).total_seconds() > INTERVALS_FRESH * check.every_seconds
+
+
+def seen_from(check: Check, state: CheckState, now: datetime) -> CheckState:
+    """Return how the check may be said to stand: unknown once the last look is stale, whatever it saw."""
+    if not is_stale(check, state, now):
+        return state
+    return replace(state, verdict=Verdict.UNKNOWN, since=None)
+
+
+def pace_seconds(check: Check, state: CheckState) -> float:
+    """Return the interval at which the check is looked at now: faster while it does not stand healthy, if so wished."""
+    if check.recheck_every_seconds is None or state.is_settled:
+        return check.every_seconds
+    return min(check.recheck_every_seconds, check.every_seconds)

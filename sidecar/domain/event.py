@@ -228,6 +228,22 @@ class AuditChecked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigLoaded:
+    """A configuration was put in force at the start or by a reload; with `problems` it was refused instead.
+
+    After a refused reload the last good configuration goes on. `digest` is that of the configuration in force.
+    `by` is who asked: the start, a signal, or a token's name.
+    """
+
+    at: datetime
+    by: str
+    digest: str
+    checks: int
+    rules: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LifecycleChanged:
     """The daemon changed phase: started, stopping, drained, stopped. `detail` is one short sentence."""
 
@@ -265,6 +281,7 @@ Event: TypeAlias = (
     | TickPostponed
     | LeaseMoved
     | AuditChecked
+    | ConfigLoaded
     | LifecycleChanged
     | FaultCaught
 )

@@ -54,7 +54,8 @@ class Finding:
     """One damaged user. `values` and `origins` are filled for repairable findings only.
 
     `evidence` is a digest of the ledger rows and anchors that were read: when it differs later, the row is stale.
-    `oldest_at` is the instant of the oldest evidence. `forgeable` marks values that rest on a ledger users may write.
+    `version` is that of the facts. `oldest_at` is the instant of the oldest evidence. `forgeable` marks values that
+    rest on a ledger users may write.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Finding:
     values: Mapping[str, Value] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     forgeable: bool = False
+    version: str = ""
 
 
 def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, horizon_at: datetime) -> Finding | None:
@@ -97,6 +99,7 @@ def classify(rule: Rule, facts: Facts, *, ledger_forgeable: bool, plan_id: str, 
         values=rendered[0],
         origins=rendered[1],
         forgeable=forgeable,
+        version=facts.version,
     )
 
 

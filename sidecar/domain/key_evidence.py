@@ -1,12 +1,16 @@
-"""What the steps S1 to S6 of design 40-supabase.md C2 saw. Holds no key, no row value and no whole body."""
+"""What the steps S1 to S8 of design 40-supabase.md C2 saw. Holds no key, no row value and no whole body."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sidecar.domain.key_lint import KeyLint
+from sidecar.domain.reasons import ServiceKeyReason
 from sidecar.domain.rule import Table
 from sidecar.errors import Unreached
+
+Hit: TypeAlias = tuple[ServiceKeyReason, str] | None  # a row of the decision table that matched: reason and detail
 
 _CODE = re.compile(r"^[A-Za-z0-9_]{1,16}$")
 
@@ -15,8 +19,9 @@ _CODE = re.compile(r"^[A-Za-z0-9_]{1,16}$")
 class Step:
     """One request and what came of it: either a `status` or the `cause` why no whole answer arrived.
 
-    `code`, `message` and `hint` come from the body (`error_code` and `msg` in GoTrue's), as they arrived.
-    `headers` are only the relevant ones, lower-case. `rows` counts a JSON array, None when the body is none.
+    `code`, `message` and `hint` come from the body as they arrived (`error_code` and `msg` in GoTrue's; a short plain
+    text is a message). `headers` are only the relevant ones, lower-case; `media` is the body's type.
+    `rows` counts a JSON array, None when the body is none.
     `total` is what Content-Range (or X-Total-Count) claims. `matches` says whether the one row is the row asked for.
     """
 
@@ -27,6 +32,7 @@ class Step:
     message: str = ""
     hint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    media: str = ""
     is_html: bool = False
     rows: int | None = None
     total: int | None = None
@@ -63,6 +69,23 @@ class Step:
         """The request ran as the anonymous role, which holds no grant."""
         return self.status == 401 and self.code == "42501"
 
+    @property
+    def is_forbidden(self) -> bool:
+        """The request ran as a role of its own, which may not."""
+        return self.status == 403 and self.code == "42501"
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing was shown, and it is known why: no row is visible, or the role holds no grant."""
+        return self.is_hidden or self.is_denied or self.is_forbidden
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """The body holds another number of rows than the same answer counts, for a first page of one row."""
+        if not self.is_read or self.total is None or self.rows is None:
+            return False
+        return self.rows > self.total or self.rows == 0 < self.total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
@@ -89,29 +112,73 @@ class TableSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserSight:
+    """S7: what the canary user saw. Without a session, nothing but `sign_in` was made.
+
+    `own` is the user's profile, `others` are rows that belong to somebody else. `control` and `control_own` repeat
+    the first of `others` and `own` with the service key as `apikey` and the user's token as `Authorization`: rights
+    follow the token, so they must end as the user's own did. A check that cannot come out closed proves nothing.
+    """
+
+    sign_in: Step | None = None
+    own: Step | None = None
+    others: tuple[Step, ...] = ()
+    control: Step | None = None
+    control_own: Step | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield every step that was made, in order."""
+        singles = (self.sign_in, self.own, *self.others, self.control, self.control_own)
+        yield from (step for step in singles if step is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSight:
+    """S8: the canary's own row written as service, then as anon, and read back as service.
+
+    `written.matches` says that the one row came back as it was sent, `read_back.matches` that it still is.
+    """
+
+    written: Step
+    by_anon: Step | None = None
+    read_back: Step | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield every step that was made, in order."""
+        yield from (step for step in (self.written, self.by_anon, self.read_back) if step is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything one look saw. A step that was not made is None; without `wire`, nothing was sent at all.
 
-    `root` is the fallback of `admin`. `rpc` is None when no probe function is configured; `bypass` is None unless it
-    answered as expected. `profiles` names the table whose rows are compared with the number of auth users.
+    `key_set` is Auth's public key set, asked for where S1 was answered as only a gateway of one's own answers.
+    `root` is the fallback of `admin`, with `anon_root` as its control. `rpc` is None when no probe function is
+    configured; `bypass` is None unless it answered as expected. `profiles` names the table whose rows are compared with
+    the number of auth users. `user` and `write` are the optional steps S7 and S8.
     `by_witness`: the row of S2 and S3 is a witness of the product's own, not the fixture's canary.
     """
 
     lint: KeyLint
     wire: Step | None = None
+    key_set: Step | None = None
     anon_canary: Step | None = None
     service_canary: Step | None = None
     admin: Step | None = None
     root: Step | None = None
+    anon_root: Step | None = None
     tables: tuple[TableSight, ...] = ()
     rpc: Step | None = None
     bypass: Bypass | None = None
     profiles: Table | None = None
     by_witness: bool = False
+    user: UserSight | None = None
+    write: WriteSight | None = None
 
     def steps(self) -> Iterator[Step]:
         """Yield every step that was made, in order."""
-        singles = (self.wire, self.anon_canary, self.service_canary, self.admin, self.root)
+        auth = (self.admin, self.root, self.anon_root)
+        singles = (self.wire, self.key_set, self.anon_canary, self.service_canary, *auth)
         yield from (step for step in singles if step is not None)
         for sight in self.tables:
             yield sight.service
@@ -119,6 +186,10 @@ class Evidence:
                 yield sight.anon
         if self.rpc is not None:
             yield self.rpc
+        if self.user is not None:
+            yield from self.user.steps()
+        if self.write is not None:
+            yield from self.write.steps()
 
     def service_reads(self) -> Iterator[Step]:
         """Yield S3 and the service half of S5."""

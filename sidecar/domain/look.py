@@ -135,6 +135,7 @@ class Facts:
     `subject` is None when Supabase Auth answered 404, or cannot load this one user (`unreadable`).
     `expected_row` is the row that came to exist meanwhile, if any.
     `ledger` holds the rows of the rule's movements, also where Supabase Auth itself is the evidence.
+    `version` is the same for the same rows, user and movements; empty where the path cannot tell.
     """
 
     key: str
@@ -144,3 +145,4 @@ class Facts:
     email_taken: bool
     unreadable: bool = False
     anchors: tuple[Anchor, ...] = ()
+    version: str = ""

@@ -25,12 +25,16 @@ class PlanStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One row to insert. `evidence` is the digest of the evidence its balance rests on."""
+    """One row to insert. `evidence` is the digest of the evidence its balance rests on.
+
+    `version` is that of the facts it was judged by: while it stands, nothing of them has changed. Empty: nobody knows.
+    """
 
     key: str
     values: Mapping[str, Value]
     origins: Mapping[str, str]
     evidence: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +112,19 @@ def _bound(plan: Plan) -> dict[str, object]:
         "subjects": plan.subjects,
         "classes": dict(plan.classes),
         "not_visible": list(plan.not_visible),
-        "rows": [
-            {"key": r.key, "values": dict(r.values), "origins": dict(r.origins), "evidence": r.evidence}
-            for r in plan.rows
-        ],
+        "rows": [_row(row) for row in plan.rows],
     }
+
+
+def _row(row: PlanRow) -> dict[str, object]:
+    """Render a row. One without a version is written as plans were before there were any."""
+    written: dict[str, object] = {
+        "key": row.key,
+        "values": dict(row.values),
+        "origins": dict(row.origins),
+        "evidence": row.evidence,
+    }
+    return written | ({"version": row.version} if row.version else {})
 
 
 def to_text(plan: Plan) -> str:
@@ -162,4 +174,5 @@ def _rows(rows: object) -> tuple[PlanRow, ...]:
     for row in rows:
         if not isinstance(row["values"], dict) or not isinstance(row["origins"], dict):
             raise PlanInvalid("not a plan: values and origins of a row must be objects")
-    return tuple(PlanRow(key=r["key"], values=r["values"], origins=r["origins"], evidence=r["evidence"]) for r in rows)
+    names = ("key", "values", "origins", "evidence")
+    return tuple(PlanRow(**{name: r[name] for name in names}, version=r.get("version", "")) for r in rows)

@@ -7,6 +7,15 @@ from sidecar.domain.check import Verdict
 from sidecar.errors import Unreached
 
 
+class CommonReason(StrEnum):
+    """Reasons that every kind can have. They say nothing about the target: the verdict is always unknown."""
+
+    PROBE_FAILED = "probe_failed"  # a bug of ours, contained by `engine.watch`
+    DEPENDENCY_DOWN = "dependency_down"  # a check that this one depends on is unhealthy
+    DEPENDENCY_UNKNOWN = "dependency_unknown"  # nobody knows how a check is that this one depends on
+    NO_CONNECTIVITY = "no_connectivity"  # a failure while Sidecar itself has no network
+
+
 class HttpReason(StrEnum):
     """Reasons of the kind `http`."""
 
@@ -243,3 +252,65 @@ class LogSignatureReason(StrEnum):
                 return Verdict.UNHEALTHY
             case _:
                 return Verdict.UNKNOWN
+
+
+class CatalogueReason(StrEnum):
+    """Reasons of the kind `catalogue`; of several the first in this order is told, the others are notes."""
+
+    OK = "ok"
+    ROLE_BYPASSES_RLS = "role_bypasses_rls"
+    LEDGER_WRITABLE = "ledger_writable"
+    COLUMN_WRITABLE = "column_writable"
+    RLS_DISABLED = "rls_disabled"
+    VIEW_BYPASSES_RLS = "view_bypasses_rls"
+    TABLE_MISSING = "table_missing"
+    TRIGGER_MISSING = "trigger_missing"
+    TRIGGER_DISABLED = "trigger_disabled"
+    FUNCTION_MISSING = "function_missing"
+    TRIGGER_CHANGED = "trigger_changed"
+    POLICY_MISSING = "policy_missing"
+    POLICY_COUNT_DIFFERS = "policy_count_differs"
+    RLS_NOT_FORCED = "rls_not_forced"
+    COLUMN_MISSING = "column_missing"
+    FOREIGN_KEY_MISSING = "foreign_key_missing"
+    FOREIGN_KEY_NOT_VALIDATED = "foreign_key_not_validated"
+    INDEX_MISSING = "index_missing"
+    DATABASE_UNREACHABLE = "database_unreachable"  # from here on: nothing could be judged
+    TIMED_OUT = "timed_out"
+    DATABASE_BUSY = "database_busy"
+    ACCESS_DENIED = "access_denied"
+    STANDBY = "standby"
+    ROLES_MISSING = "roles_missing"
+    WRONG_DATABASE = "wrong_database"
+    CATALOGUE_UNREADABLE = "catalogue_unreadable"
+
+    @property
+    def verdict(self) -> Verdict:
+        """What was read and is wrong is unhealthy; what could not be read is unknown."""
+        if self is CatalogueReason.OK:
+            return Verdict.HEALTHY
+        return Verdict.UNKNOWN if self in _CATALOGUE_UNREAD else Verdict.UNHEALTHY
+
+
+_CATALOGUE_UNREAD = frozenset(
+    {
+        CatalogueReason.DATABASE_UNREACHABLE,
+        CatalogueReason.TIMED_OUT,
+        CatalogueReason.DATABASE_BUSY,
+        CatalogueReason.ACCESS_DENIED,
+        CatalogueReason.STANDBY,
+        CatalogueReason.ROLES_MISSING,
+        CatalogueReason.WRONG_DATABASE,
+        CatalogueReason.CATALOGUE_UNREADABLE,
+    }
+)
+
+
+# What only an answer shows, or a file beside us: no outage of our own network explains it.
+SHOWN: frozenset[str] = frozenset(
+    {
+        *(reason.value for reason in JourneyReason if reason.verdict is Verdict.UNHEALTHY),
+        *(reason.value for reason in CanaryUserReason if reason.verdict is Verdict.UNHEALTHY),
+        LogSignatureReason.SIGNATURE_SEEN.value,
+    }
+) - {*(cause.value for cause in Unreached), JourneyReason.CLEANUP_FAILED.value}

@@ -1,7 +1,7 @@
 """Does the service key bypass RLS, and is anon kept out? Design 40-supabase.md C3 as a table, first match wins.
 
 Pure. One function a row, its number in the comment. Nothing but row 31 is `ok`, and nothing unlisted is judged.
-Rows 23, 25 and 26 are notes. Rows 28 to 30 belong to the optional steps S7 and S8, which are not made yet.
+Rows 23, 25 and 26 are notes. Rows 28 to 30 are in `key_options`, row 31 in `key_proof`.
 """
 
 import re
@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sidecar.domain.key_evidence import Evidence, Step
+from sidecar.domain.key_evidence import Evidence, Hit, Step
+from sidecar.domain.key_layout import needs_key_set, speaks_as_supabase
+from sidecar.domain.key_options import blocked_write, broken_control, disagreeing_options, leaked_to_user
+from sidecar.domain.key_proof import is_not_installed, is_privileged, proven
 from sidecar.domain.reasons import ServiceKeyNote, ServiceKeyReason
 from sidecar.errors import Unreached
 
 Why = ServiceKeyReason
-Hit: TypeAlias = tuple[ServiceKeyReason, str] | None
 Row: TypeAlias = Callable[[Evidence], Hit]
 
 
@@ -73,16 +75,15 @@ def _wrong_endpoint(evidence: Evidence) -> Hit:  # row 5
     if evidence.lint.ref and answered_ref and answered_ref != evidence.lint.ref:
         return Why.WRONG_ENDPOINT, "another project answers at this URL"
     status = wire.status or 0
-    if 200 <= status < 500 and status != 429 and not is_gateway_refusal(wire):
+    if 200 <= status < 500 and status != 429 and not speaks_as_supabase(evidence) and not _is_undecided(evidence):
         return Why.WRONG_ENDPOINT, f"{wire}: not how a Supabase gateway refuses a request without a key"
     return None
 
 
-def is_gateway_refusal(wire: Step) -> bool:
-    """Tell whether S1 was answered as a Supabase gateway answers a request without a key."""
-    if wire.status != 401 or wire.is_html or wire.code.startswith("PGRST"):
-        return False
-    return wire.says("api key", "apikey") or "sb-error-code" in wire.headers
+def _is_undecided(evidence: Evidence) -> bool:
+    """Tell whether Auth was asked to vouch for the gateway, and did not say either way."""
+    step = evidence.key_set
+    return needs_key_set(evidence) and step is not None and (step.status is None or step.status >= 500)
 
 
 _DATABASE: Mapping[tuple[int | None, str], ServiceKeyReason] = {
@@ -143,13 +144,18 @@ def _expired(evidence: Evidence) -> Hit:  # row 12
 
 def _invalid(evidence: Evidence) -> Hit:  # row 13
     step, admin = _refused(evidence), evidence.admin
-    if step is not None and not step.code and step.says("invalid api key", "unregistered api key"):
+    if step is not None and not step.code and (step.says(*_INVALID) or _is_bare_refusal(evidence, step)):
         return Why.KEY_INVALID, str(step)
     if step is not None and step.code == "PGRST301" and step.says("key type", "cryptographic operation", "signature"):
         return Why.KEY_INVALID, str(step)
     if admin is not None and admin.status == 403 and admin.code == "bad_jwt":
         return Why.KEY_INVALID, str(admin)
     return None
+
+
+def _is_bare_refusal(evidence: Evidence, step: Step) -> bool:
+    """Gateways of one's own say no more than this: newer Kong in JSON, Envoy in plain text."""
+    return evidence.lint.ref is None and step.message.strip() == "Unauthorized"
 
 
 def _browser(evidence: Evidence) -> Hit:  # row 14
@@ -204,11 +210,15 @@ def _drift(evidence: Evidence) -> Hit:  # row 20
 
 def _rls_applied(evidence: Evidence) -> Hit:  # row 21
     step = evidence.service_canary
-    if step is None or not step.is_read or step.rows or not _is_privileged(evidence):
+    if step is None or not step.is_read or step.rows or not is_privileged(evidence):
         return None
-    if evidence.bypass is not None and evidence.bypass.agrees:
+    if _wrote(evidence) or (evidence.bypass is not None and evidence.bypass.agrees):
         return None  # two answers that cannot both be true: see _inconsistent
     return Why.RLS_STILL_APPLIED, f"{step}: the service key does not see a row that must exist"
+
+
+def _wrote(evidence: Evidence) -> bool:
+    return evidence.write is not None and evidence.write.written.visible > 0
 
 
 def _tampered(evidence: Evidence) -> Hit:  # row 22
@@ -249,66 +259,19 @@ def _inconsistent(evidence: Evidence) -> Hit:  # the paragraph after the table
     if step is not None and step.is_read and bypass is not None and bypass.agrees != bool(step.rows):
         claim = "bypasses" if bypass.agrees else "does not bypass"
         return Why.INCONSISTENT, f"the probe function says that the key {claim} RLS, and the canary read says otherwise"
+    if step is not None and step.is_hidden and _wrote(evidence):
+        return Why.INCONSISTENT, f"{step}, but a row that the key cannot see was written with it"
+    for read in (*evidence.service_reads(), *evidence.anon_reads()):
+        if read.contradicts_itself:
+            return Why.INCONSISTENT, f"{read}: the rows that came are not as many as it counts"
     for sight in evidence.tables:
         if sight.anon is not None and sight.service.is_read and sight.anon.visible > sight.service.visible:
             return Why.INCONSISTENT, f"anon sees more rows of {sight.table} than the service key"
-    return None
-
-
-def _ok(evidence: Evidence) -> Hit:  # row 31
-    canary = evidence.service_canary
-    proven = (
-        evidence.lint.fault is None
-        and not evidence.lint.anon_fault
-        and evidence.wire is not None
-        and is_gateway_refusal(evidence.wire)
-        and evidence.is_anon_alive
-        and _keeps_anon_out(evidence)
-        and canary is not None
-        and canary.is_read
-        and canary.rows == 1
-        and canary.matches
-        and _is_privileged(evidence)
-        and _probe_function_agrees(evidence)
-    )
-    return (Why.OK, "") if proven else None
-
-
-def _keeps_anon_out(evidence: Evidence) -> bool:
-    canary = evidence.anon_canary
-    if canary is None or not (canary.is_hidden or canary.is_denied) or not evidence.tables:
-        return False
-    for sight in evidence.tables:
-        service, anon = sight.service, sight.anon
-        if anon is None or not service.is_read or service.total is None or service.total < anon.visible:
-            return False
-        if not (anon.is_hidden or anon.is_denied or (sight.is_public and anon.is_read)):
-            return False
-    return True
-
-
-def _probe_function_agrees(evidence: Evidence) -> bool:
-    """A function that is not installed agrees; one that answers in any other way than agreement does not.
-
-    A witness needs the function: no policy shows the canary, but one of the product's may well show the witness.
-    """
-    rpc = evidence.rpc
-    if rpc is None or _is_not_installed(rpc):
-        return evidence.bypass is None and not evidence.by_witness
-    return rpc.status == 200 and evidence.bypass is not None and evidence.bypass.agrees
-
-
-def _is_not_installed(rpc: Step) -> bool:
-    return rpc.status == 404 and rpc.code == "PGRST202"
-
-
-def _is_privileged(evidence: Evidence) -> bool:
-    """S4: the admin API, or the REST root where there is no admin API, answered the service key."""
-    steps = (evidence.admin, evidence.root)
-    return any(step is not None and step.status == 200 and not step.is_html for step in steps)
+    return disagreeing_options(evidence)
 
 
 _NOT_SUPABASE = frozenset({Unreached.PROTOCOL_BROKEN, Unreached.BODY_TOO_LARGE})
+_INVALID = ("invalid api key", "unregistered api key", "invalid authentication credentials")  # the last: older Kong
 _RELATIONS = tuple(
     f"permission denied for {kind}" for kind in ("table", "view", "materialized view", "foreign table", "relation")
 )
@@ -338,8 +301,11 @@ _TABLE: tuple[Row, ...] = (
     _tampered,
     _leak,
     _anon_dead,
+    leaked_to_user,
+    broken_control,
+    blocked_write,
     _inconsistent,
-    _ok,
+    proven,
 )
 
 
@@ -365,9 +331,13 @@ def _unlisted(evidence: Evidence) -> str:
     if evidence.wire is not None and evidence.tables and evidence.service_canary is None:
         return "neither a canary nor a witness row is configured, so the bypass cannot be proven"
     canary, rpc = evidence.service_canary, evidence.rpc
-    if evidence.by_witness and canary is not None and canary.matches and (rpc is None or _is_not_installed(rpc)):
+    if evidence.by_witness and canary is not None and canary.matches and (rpc is None or is_not_installed(rpc)):
         return "a policy may be what shows the witness: install the fixture, whose probe function proves the bypass"
-    odd = [str(step) for step in evidence.steps() if not step.is_read and step is not evidence.wire]
+    user = evidence.user
+    if user is not None and user.own is None and user.sign_in is not None:
+        return f"{user.sign_in}: the canary user could not sign in, so what a user sees is not known"
+    expected = (evidence.wire, evidence.key_set)
+    odd = [str(step) for step in evidence.steps() if not (step.is_read or step.is_closed or step in expected)]
     return "not in the table of known answers" + (f": {', '.join(odd[:5])}" if odd else "")
 
 

@@ -13,7 +13,7 @@ The edge cases, in the order in which they can happen to a batch:
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.domain.breaker import Tried
 from sidecar.domain.decide import Refuse
@@ -23,7 +23,7 @@ from sidecar.domain.pace import FIRST_ROWS, after, first
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.run import RowResult, Settled
 from sidecar.engine.breaker import Breakers
-from sidecar.engine.look import Looker, judge_facts
+from sidecar.engine.freshness import Freshness
 from sidecar.engine.throttle import Throttle
 from sidecar.engine.verify import Verifier
 from sidecar.engine.work import Halted, Work
@@ -38,6 +38,7 @@ from sidecar.errors import (
 )
 from sidecar.ports import Clock, Data, Reporter, State, StoredRow
 
+_AS_PLANNED = Settled(result=RowResult.INSERTED)  # what the database itself compared is not told row by row
 STOPPING = "stopped by a shutdown; it goes on at the next start"
 
 
@@ -46,6 +47,7 @@ class _Ended:
     """A batch that came to an end. `opened` is the breaker's refusal of any other one."""
 
     landed: Sequence[str] = ()
+    results: Mapping[RowResult, int] = field(default_factory=dict)
     took_seconds: float = 0.0
     troubled: bool = False
     opened: Refuse | None = None
@@ -57,7 +59,7 @@ class Applier:
     def __init__(
         self,
         *,
-        looker: Looker,
+        freshness: Freshness,
         writer: Writer,
         verifier: Verifier,
         breakers: Breakers,
@@ -69,7 +71,7 @@ class Applier:
         stopping: Callable[[], bool],
     ) -> None:
         """`stopping` is asked between batches: a drain checkpoints there."""
-        self._looker = looker
+        self._freshness = freshness
         self._writer = writer
         self._verifier = verifier
         self._breakers = breakers
@@ -157,7 +159,7 @@ class Applier:
         landed = {key: whose_row(work, present[key]) for key in lost if key in present}
         await self._settle(work, {key: Settled(result=RowResult.PLANNED) for key in lost} | landed)
         if landed:
-            self._tell(work, landed, started, done=len(landed))
+            self._tell(work, _counted(landed), started, done=len(landed))
 
     async def _batch(self, work: Work, batch: Sequence[PlanRow], *, done: int) -> _Ended:
         """Read a batch again, write what still holds, and tell. `done` rows are settled when it has ended."""
@@ -167,16 +169,16 @@ class Applier:
             "sidecar.batch.rows": len(batch),
         }
         with self._reporter.span("batch", **attributes):
-            settled = await self._read_again(work, batch)
+            settled = await self._freshness.stale(work, batch)
             if settled:
                 await self._settle(work, settled)
             going = [row for row in batch if row.key not in settled]
-            ended = await self._write(work, going, settled) if going else _Ended()
-        self._tell(work, settled, started, done=done)
+            ended = await self._write(work, going) if going else _Ended()
+        self._tell(work, _counted(settled) + Counter(ended.results), started, done=done)
         return ended
 
-    async def _write(self, work: Work, rows: Sequence[PlanRow], settled: dict[str, Settled]) -> _Ended:
-        """Write rows, add what became of them to `settled`, and let the breaker count them as one batch."""
+    async def _write(self, work: Work, rows: Sequence[PlanRow]) -> _Ended:
+        """Write rows, and let the breaker count them as one batch."""
         try:
             written = await self._writer.write(work, rows)
         except (StateUnavailable, RateLimited):  # our memory's fault, and a wish to be left alone: nobody's failure
@@ -184,23 +186,24 @@ class Applier:
         except (TransientError, AccessDenied, AnswerMalformed, SchemaMismatch):
             await self._breakers.tried(work.rule, work.lease, Tried(rows=0, failed=0, carried_out=False))
             raise
-        settled |= written.settled
-        results = Counter(result.result for result in written.settled.values())
+        results = _counted(written.settled)
+        results[RowResult.INSERTED] += written.as_planned
         failed = results[RowResult.CONFLICT] + results[RowResult.FAILED]
         tried = Tried(rows=results[RowResult.INSERTED] + failed, failed=failed)
         return _Ended(
-            landed=[key for key, result in written.settled.items() if result.result is RowResult.INSERTED],
+            landed=[row.key for row in rows if written.settled.get(row.key, _AS_PLANNED).result is RowResult.INSERTED],
+            results=results,
             took_seconds=written.took_seconds,
             troubled=written.troubled,
             opened=await self._breakers.tried(work.rule, work.lease, tried),
         )
 
-    def _tell(self, work: Work, settled: Mapping[str, Settled], started: float, *, done: int) -> None:
+    def _tell(self, work: Work, results: Mapping[RowResult, int], started: float, *, done: int) -> None:
         self._reporter.emit(
             BatchSettled(
                 rule=work.rule.name,
                 run_id=work.run.id,
-                results=Counter(result.result for result in settled.values()),
+                results=results,
                 duration_seconds=self._clock.monotonic() - started,
                 done=done,
                 total=len(work.plan.rows),
@@ -211,20 +214,9 @@ class Applier:
     async def _settle(self, work: Work, settled: Mapping[str, Settled]) -> None:
         await self._state.settle(work.run.id, work.lease.name, work.lease.epoch, settled, self._clock.now())
 
-    async def _read_again(self, work: Work, batch: Sequence[PlanRow]) -> dict[str, Settled]:
-        """Return the rows that must not be written any more, each with its reason."""
-        stale: dict[str, Settled] = {}
-        facts = {found.key: found for found in await self._looker.facts(work.rule, [row.key for row in batch])}
-        for row in batch:
-            finding = judge_facts(work.rule, facts[row.key], work.proof, work.plan.id)
-            if finding is None:
-                present = facts[row.key].expected_row or {}
-                stale[row.key] = whose_row(work, present)
-            elif finding.kind is not FindingClass.REPAIRABLE:
-                stale[row.key] = Settled(result=RowResult.QUARANTINED, reason=str(finding.kind))
-            elif (finding.evidence, finding.values, finding.origins) != (row.evidence, row.values, row.origins):
-                stale[row.key] = Settled(result=RowResult.RACED, reason="evidence_moved")
-        return stale
+
+def _counted(settled: Mapping[str, Settled]) -> Counter[RowResult]:
+    return Counter(result.result for result in settled.values())
 
 
 def _refused(refusal: Refuse) -> Halted:

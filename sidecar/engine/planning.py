@@ -71,7 +71,10 @@ class Planner:
             subjects=seen.proof.counts.subjects,
             classes=seen.classes,
             not_visible=() if catalogue.visible else ("triggers", "foreign keys", "defaults", "ledger privileges"),
-            rows=tuple(PlanRow(key=f.key, values=f.values, origins=f.origins, evidence=f.evidence) for f in rows),
+            rows=tuple(
+                PlanRow(key=f.key, values=f.values, origins=f.origins, evidence=f.evidence, version=f.version)
+                for f in rows
+            ),
         )
 
     async def wait_for_person(self, rule: Rule, plan: Plan, seen: Seen, actor: str) -> Cycle:

@@ -55,6 +55,8 @@ class Ticker:
         self._reporter = reporter
         self._rng = rng
         self._ticks: dict[str, Tick] = {}
+        self._grids: dict[str, _Every] = {}
+        self._paces: dict[str, float] = {}
         self._not_before: dict[str, datetime] = {}
         # DebugExecutor calls the job inside the loop's own callback: a hand-off needs no thread and no task of its own,
         # and so there is nothing that APScheduler's shutdown could cancel or hide.
@@ -71,6 +73,7 @@ class Ticker:
         self._ticks[tick.task] = tick
         first_seconds = self._rng.uniform(0, min(tick.every_seconds, FIRST_SECONDS_AT_MOST))
         trigger = _Every(tick.every_seconds, datetime.now(UTC) + timedelta(seconds=first_seconds), self._rng)
+        self._grids[tick.task] = trigger
         self._scheduler.add_job(
             self._hand_off,
             trigger,
@@ -78,8 +81,30 @@ class Ticker:
             args=[tick],
             coalesce=True,
             max_instances=1,
-            misfire_grace_time=max(1, round(tick.every_seconds / 2)),  # later than that, the next tick is nearer
+            misfire_grace_time=_grace_seconds(tick.every_seconds),
         )
+
+    def remove(self, kind: str, name: str) -> None:
+        """Let it tick no more. Work that was handed over goes on. Raises: KeyError for a name that does not tick."""
+        task = self._ticks.pop(f"{kind} {name}").task
+        self._scheduler.remove_job(task)
+        for known in (self._grids, self._paces, self._not_before):
+            known.pop(task, None)
+
+    def set_pace(self, kind: str, name: str, every_seconds: float) -> None:
+        """Tick at another interval from now on, or at its own again, on the grid that it had. Idempotent.
+
+        Raises: KeyError for a name that does not tick.
+        """
+        tick = self._ticks[f"{kind} {name}"]
+        if every_seconds == self._paces.get(tick.task, tick.every_seconds):
+            return
+        self._paces[tick.task] = every_seconds
+        now = datetime.now(UTC)
+        is_own = every_seconds == tick.every_seconds
+        grid = self._grids[tick.task] if is_own else _Every(every_seconds, now, self._rng)
+        self._scheduler.modify_job(tick.task, trigger=grid, misfire_grace_time=_grace_seconds(every_seconds))
+        self._move(tick, grid.get_next_fire_time(now, now))
 
     def start(self) -> None:
         """Start ticking in the running loop."""
@@ -116,8 +141,8 @@ class Ticker:
         return self._supervisor.submit(tick.task, tick.work)
 
     def _heard(self, event: JobEvent) -> None:
-        tick = self._ticks[event.job_id]
-        if self._supervisor.stopping.is_set():
+        tick = self._ticks.get(event.job_id)
+        if tick is None or self._supervisor.stopping.is_set():
             return  # nothing is missed when nothing is wanted any more
         cause = _CAUSES.get(event.code) or ("overlap" if not event.retval else None)
         if cause is not None:
@@ -125,6 +150,11 @@ class Ticker:
             return
         lag_seconds = max(0.0, (datetime.now(UTC) - event.scheduled_run_time).total_seconds())
         self._reporter.emit(TickStarted(kind=tick.kind, name=tick.name, lag_seconds=lag_seconds))
+
+
+def _grace_seconds(every_seconds: float) -> int:
+    """Return how late a tick may be: later than that, the next one is nearer."""
+    return max(1, round(every_seconds / 2))
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler publishes no types

@@ -77,8 +77,8 @@ class Verifier:
         Where the database itself is at hand, nothing is judged before every transaction has ended that could not see
         the rows, or patience has; what such a one wrote to the ledger is put right. Raises: what `Data` raises.
         """
-        every = await self._state.rows(work.run.id)
-        written = [r for r in every if r.settled.result is RowResult.INSERTED and (keys is None or r.key in keys)]
+        every = await self._state.rows(work.run.id, None if keys is None else sorted(keys))
+        written = [row for row in every if row.settled.result is RowResult.INSERTED]
         corrector = self._corrector if written else None
         whole = keys is None
         is_settled = whole and corrector is not None and await corrector.horizon_passed(work.run.id)

@@ -1,7 +1,7 @@
 """Write one batch: announce, insert, account for every row, isolate what the database refuses. Nothing is assumed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.domain.comparing import differing
 from sidecar.domain.decide import Refuse, judge_freeze
@@ -27,16 +27,24 @@ class Stopped(Exception):  # no error: somebody's wish, on its way out of nested
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What became of each row; `troubled`: something was refused on the way, or had to be tried again."""
+    """What became of a batch. `troubled`: something was refused on the way, or had to be tried again.
+
+    `as_planned` rows landed as they were planned, by the database's own word, and are not among `settled`.
+    """
 
     settled: Mapping[str, Settled]
+    as_planned: int
     took_seconds: float
     troubled: bool
 
 
 @dataclass(slots=True)
-class _Trouble:
-    seen: bool = False
+class _Tally:
+    """What is known so far of a batch that is written in pieces."""
+
+    settled: dict[str, Settled] = field(default_factory=dict)
+    as_planned: int = 0
+    troubled: bool = False
 
 
 class Writer:
@@ -51,52 +59,56 @@ class Writer:
 
     async def write(self, work: Work, rows: Sequence[PlanRow]) -> Written:
         """Bring every row to an end. Raises: Stopped; LeaseLost; what `Data` raises, and then rows are in flight."""
-        started, trouble = self._clock.monotonic(), _Trouble()
-        settled = await self._insert(work, rows, trouble)
-        took_seconds = self._clock.monotonic() - started
-        return Written(settled=settled, took_seconds=took_seconds, troubled=trouble.seen)
+        started, tally = self._clock.monotonic(), _Tally()
+        await self._insert(work, rows, tally)
+        return Written(
+            settled=tally.settled,
+            as_planned=tally.as_planned,
+            took_seconds=self._clock.monotonic() - started,
+            troubled=tally.troubled,
+        )
 
-    async def _insert(self, work: Work, rows: Sequence[PlanRow], trouble: _Trouble) -> dict[str, Settled]:
+    async def _insert(self, work: Work, rows: Sequence[PlanRow], tally: _Tally) -> None:
         """Insert rows, isolating the ones that the database refuses by halving."""
         try:
-            return await self._try_write(work, rows, trouble)
+            await self._try_write(work, rows, tally)
         except WriteRejected as error:
-            trouble.seen = True
+            tally.troubled = True
             if len(rows) == 1:
                 result = RowResult.CONFLICT if error.sqlstate.startswith("23") else RowResult.FAILED
                 reason = f"{error.sqlstate}:{error.constraint}" if error.constraint else error.sqlstate
                 refused = {rows[0].key: Settled(result=result, reason=reason)}
                 run, lease = work.run, work.lease
                 await self._state.settle(run.id, lease.name, lease.epoch, refused, self._clock.now())
-                return refused
+                tally.settled |= refused
+                return
             middle = len(rows) // 2
-            first = await self._insert(work, rows[:middle], trouble)
-            return first | await self._insert(work, rows[middle:], trouble)
+            await self._insert(work, rows[:middle], tally)
+            await self._insert(work, rows[middle:], tally)
 
-    async def _try_write(self, work: Work, rows: Sequence[PlanRow], trouble: _Trouble) -> dict[str, Settled]:
+    async def _try_write(self, work: Work, rows: Sequence[PlanRow], tally: _Tally) -> None:
         """Write, and write again where no answer came: what memory knows as settled by then is left alone."""
-        tries, settled, left = 0, dict[str, Settled](), list(rows)
+        tries, left = 0, list(rows)
         while left:
             tries += 1
             try:
-                settled |= await self._write(work, left)
+                return await self._write(work, left, tally)
             except TransientError as error:
-                trouble.seen = True
+                tally.troubled = True
                 asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
                 if tries == TRIES_PER_INSERT or (asked or 0) > WAIT_SECONDS_AT_MOST:
                     raise
                 await self._clock.sleep(asked if asked is not None else 0.5 * 2**tries)
-                settled |= await self._settled_already(work, left)
-            left = [row for row in rows if row.key not in settled]
-        return settled
+                tally.settled |= await self._settled_already(work, left)
+            left = [row for row in rows if row.key not in tally.settled]
+        return None
 
     async def _settled_already(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
         """Ask memory about a batch whose end nobody heard: its transaction may have been committed."""
-        keys = {row.key for row in rows}
-        known = [row for row in await self._state.rows(work.run.id) if row.key in keys]
+        known = await self._state.rows(work.run.id, [row.key for row in rows])
         return {row.key: row.settled for row in known if row.settled.result is not RowResult.PLANNED}
 
-    async def _write(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:
+    async def _write(self, work: Work, rows: Sequence[PlanRow], tally: _Tally) -> None:
         """Write one batch: fence and freezes are read, rows announced, inserted and settled, in this order.
 
         A retry and a half are batches too, so each reads fence and freezes of its own.
@@ -110,24 +122,34 @@ class Writer:
                 raise Stopped(refusal)
             landed = await self._data.insert(work.rule, rows, batch.transaction)
             settled = await self._account(work, rows, landed)
-            await batch.settle(settled, self._clock.now())
-        return settled
+            await batch.settle(settled, self._clock.now(), landed.as_planned)
+        tally.settled |= settled  # only once the batch is committed
+        tally.as_planned += landed.as_planned.count if landed.as_planned else 0
 
     async def _account(self, work: Work, rows: Sequence[PlanRow], landed: Landed) -> dict[str, Settled]:
-        """Say what became of each row: landed, altered on its way, somebody else's, or swallowed."""
+        """Say what became of each row that did not land as planned: altered, somebody else's, or swallowed."""
         settled: dict[str, Settled] = {}
-        for row in rows:
-            if row.key in landed.rows:
-                altered = differing(row.values, landed.rows[row.key])
-                reason = f"altered:{','.join(altered)}" if altered else ""
-                written = landed.digests.get(row.key, "")
-                settled[row.key] = Settled(result=RowResult.INSERTED, reason=reason, written=written)
-        missing = [row.key for row in rows if row.key not in landed.rows]
+        planned = {row.key: row for row in rows if row.key in landed.rows}
+        for key, found in landed.rows.items():
+            altered = differing(planned[key].values, found)
+            reason = f"altered:{','.join(altered)}" if altered else ""
+            written = landed.digests.get(key, "")
+            settled[key] = Settled(result=RowResult.INSERTED, reason=reason, written=written)
+        missing = _missing(rows, landed)
         present = await self._data.read_rows(work.rule, missing) if missing else {}
         for key in missing:
             swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
             settled[key] = whose_row(work, present[key]) if key in present else swallowed
         return settled
+
+
+def _missing(rows: Sequence[PlanRow], landed: Landed) -> list[str]:
+    """Return the keys that no answer speaks of; the usual case, none, is told by counting."""
+    as_planned = landed.as_planned
+    if len(rows) == len(landed.rows) + (as_planned.count if as_planned else 0):
+        return []
+    keys = as_planned.by_key if as_planned else {}
+    return [row.key for row in rows if row.key not in landed.rows and row.key not in keys]
 
 
 def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:

@@ -12,7 +12,7 @@ from sidecar.domain.plan import canonical
 from sidecar.domain.rule import Amount, Origin
 from sidecar.domain.undo import Removal
 from sidecar.state import audit, bulk
-from sidecar.state.store import Store, slices
+from sidecar.state.store import Store, among, on_postgresql, slices
 from sidecar.state.tables import attestations, confirmations, cutoffs, looks, snapshots, undo_rows, undos
 
 PAGE_ROWS = 5000
@@ -113,6 +113,22 @@ class Balances(Store):
                     anchor = Anchor(origin=Origin.SNAPSHOT, balance=row.amount, at=max(row.at, stood[key] or row.at))
                     found.setdefault(key, {})[Origin.SNAPSHOT] = anchor
         return {key: tuple(anchors.values()) for key, anchors in found.items()}
+
+    async def anchored_since(self, table: str, keys: Sequence[str], since: datetime) -> frozenset[str]:
+        """Return the keys that somebody vouched for, or whose balance a look noted, since an instant.
+
+        All of them where a person has accepted another database since: then older notes are no evidence any more.
+        """
+        last = sa.select(sa.func.count()).select_from(cutoffs).join(looks, looks.c.id == cutoffs.c.look_id)
+        found: set[str] = set()
+        async with self._database.reading() as connection:
+            if await connection.scalar(last.where(looks.c.opened_at >= since)):
+                return frozenset(keys)
+            for some in [keys] if on_postgresql(connection) else slices(keys):
+                for book in (attestations, snapshots):
+                    query = sa.select(book.c.key).where(book.c.target == table, book.c.at >= since)
+                    found |= set(await connection.scalars(query.where(among(connection, book.c.key, some))))
+        return frozenset(found)
 
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
         """Record the number that a person vouches for. The audit row binds it by digest and does not show it."""

@@ -13,17 +13,19 @@ Row: TypeAlias = Mapping[str, object]
 ARRAY_ROWS = 5000  # in one statement of arrays: some milliseconds of the event loop
 
 
-async def add(connection: AsyncConnection, insert: sa.Insert, rows: Sequence[Row]) -> None:
-    """Run `insert` for every row; all rows have the same columns.
+async def add(connection: AsyncConnection, insert: sa.Insert, rows: Sequence[Row], common: Row | None = None) -> None:
+    """Run `insert` for every row; all rows have the same columns, and those of `common` with one value for all.
 
     With ON CONFLICT no key may come twice: PostgreSQL changes no row a second time within one statement.
     """
     if not on_postgresql(connection):
         for some in slices(rows):
-            await connection.execute(insert, some)
+            await connection.execute(insert, [{**row, **(common or {})} for row in some])
         return
+    shared = {name: sa.literal(value, insert.table.c[name].type) for name, value in (common or {}).items()}
     for given in arrays(insert.table, rows):
-        await connection.execute(insert.from_select(list(given.c.keys()), sa.select(*given.c)))
+        names = [*given.c.keys(), *shared]
+        await connection.execute(insert.from_select(names, sa.select(*given.c, *shared.values())))
 
 
 async def change(connection: AsyncConnection, update: sa.Update, by: str, rows: Sequence[Row]) -> int:

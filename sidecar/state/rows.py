@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost
-from sidecar.ports import Batch, StoredRow, Transaction
+from sidecar.ports import AsPlanned, Batch, StoredRow, Transaction
 from sidecar.state import audit, bulk
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence
-from sidecar.state.store import Store, on_postgresql, slices
+from sidecar.state.store import Store, among, on_postgresql, slices
 from sidecar.state.tables import batches, run_rows, runs
 
 # Undone rows were written all the same: taking rows back makes no room for more.
@@ -52,10 +52,12 @@ class Rows(Store):
         frozen = await self.intend(run_id, lease, epoch, keys, now)
         yield OpenBatch(frozen=frozen, transaction=None, apart=settle_apart)
 
-    async def rows(self, run_id: str) -> list[StoredRow]:
-        """Return a run's rows in the plan's order."""
+    async def rows(self, run_id: str, keys: Sequence[str] | None = None) -> list[StoredRow]:
+        """Return a run's rows, or those among `keys`, in the plan's order."""
         query = sa.select(run_rows).where(run_rows.c.run_id == run_id).order_by(run_rows.c.position)
         async with self._database.reading() as connection:
+            if keys is not None:
+                query = query.where(among(connection, run_rows.c.key, keys))
             return [
                 StoredRow(
                     key=row.key,
@@ -82,9 +84,11 @@ class OpenBatch:
     transaction: Transaction | None
     apart: Callable[[Mapping[str, Settled], datetime], Awaitable[None]]
 
-    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
+    async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
         """Record what became of the batch's rows. Raises: LeaseLost."""
-        await self.apart(results, now)
+        digests = as_planned.by_key if as_planned else {}
+        landed = {key: Settled(result=RowResult.INSERTED, written=digest) for key, digest in digests.items()}
+        await self.apart({**landed, **results}, now)
 
 
 async def intend(
@@ -144,14 +148,9 @@ async def put_down(
     of_run = run_rows.update().where(run_rows.c.run_id == run_id).values(**common)
     if on_postgresql(connection):
         # So that the planner finds these rows by the index, and does not read the whole run to join it.
-        of_run = of_run.where(named(results))
+        of_run = of_run.where(among(connection, run_rows.c.key, list(results)))
     if await bulk.change(connection, of_run, "key", rows) != len(rows):
         raise ValueError(f"run {run_id} does not have one of the keys")
-
-
-def named(keys: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Pick rows by key, in one array; for PostgreSQL."""
-    return run_rows.c.key == sa.any_(sa.literal(list(keys), sa.ARRAY(sa.Text)))
 
 
 async def beat(connection: AsyncConnection, run_id: str, now: datetime) -> None:

@@ -27,7 +27,7 @@ class Runs(Store):
         Returns False, and stores nothing, when the plan is not `approved` any more, or is not the plan that was
         approved. Raises: LeaseLost; ValueError for a key that the plan does not have.
         """
-        rows = _planned(run.id, plan, keys)
+        rows = _planned(plan, keys)
         digest = await asyncio.to_thread(lambda: plan.hash)  # seconds for 100,000 rows
         approved = (plans.c.id == plan.id) & (plans.c.status == PlanStatus.APPROVED) & (plans.c.hash == digest)
         async with self._database.writing() as connection:
@@ -36,7 +36,7 @@ class Runs(Store):
             if (await connection.execute(taken)).rowcount != 1:
                 return False
             await connection.execute(runs.insert().values(**_columns(run), lease=lease))
-            await bulk.add(connection, run_rows.insert(), rows)
+            await bulk.add(connection, run_rows.insert(), rows, {**_PLANNED, "run_id": run.id})
             await audit.append(
                 connection,
                 at=run.started_at,
@@ -138,11 +138,13 @@ class Runs(Store):
         return [_restore(row, counted[row.id]) for row in found]
 
 
-def _planned(run_id: str, plan: Plan, keys: Iterable[str]) -> list[dict[str, object]]:
+_PLANNED: Mapping[str, object] = {"result": RowResult.PLANNED, "reason": "", "written": "", "in_flight": False}
+
+
+def _planned(plan: Plan, keys: Iterable[str]) -> list[dict[str, object]]:
     places = {row.key: place for place, row in enumerate(plan.rows)}
-    common = {"run_id": run_id, "result": RowResult.PLANNED, "reason": "", "written": "", "in_flight": False}
     try:
-        return [{**common, "key": key, "position": places[key]} for key in keys]
+        return [{"key": key, "position": places[key]} for key in keys]
     except KeyError as error:
         raise ValueError(f"plan {plan.id} has no row for one of the keys") from error
 

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.domain.run import RowResult, Settled
 from sidecar.errors import StateUnavailable
-from sidecar.ports import Batch
+from sidecar.ports import AsPlanned, Batch
 from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.meaning import unavailable
 from sidecar.state.premises import MEMORY
-from sidecar.state.rows import beat, named, newest_batch, permit, put_down
-from sidecar.state.store import Store
+from sidecar.state.rows import beat, newest_batch, permit, put_down
+from sidecar.state.store import Store, among
 from sidecar.state.tables import batches, run_rows
 
 XID = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
@@ -57,19 +57,27 @@ class SharedBatch:
         self._number = number
         self._keys = keys
         self._settled: dict[str, Settled] = {}
+        self._as_planned: AsPlanned | None = None
         self._settled_at: datetime | None = None
 
-    async def settle(self, results: Mapping[str, Settled], now: datetime) -> None:
+    async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
         """Record what became of the batch's rows. The transaction has held the lease since it began."""
         common = {"in_flight": False, "batch": self._number, "touched_at": now}
         with unavailable():
-            await put_down(self.transaction, self._run_id, results, common)
+            if results:
+                await put_down(self.transaction, self._run_id, results, common)
+            if as_planned is not None:
+                await _put_down_as_planned(self.transaction, self._run_id, as_planned, common)
         self._settled |= results
+        self._as_planned = as_planned
         self._settled_at = now
 
     async def close(self, holder: str, epoch: int, announced_at: datetime) -> None:
         """Leave nothing unexplained, and tell the audit last: from here to the commit nobody else can."""
-        await self._leave_in_flight([key for key in self._keys if key not in self._settled], announced_at)
+        as_planned = self._as_planned
+        if len(self._settled) + (as_planned.count if as_planned else 0) != len(self._keys):
+            known = self._settled.keys() | (as_planned.by_key.keys() if as_planned else set())
+            await self._leave_in_flight([key for key in self._keys if key not in known], announced_at)
         await beat(self.transaction, self._run_id, self._settled_at or announced_at)
         await audit.append(
             self.transaction,
@@ -81,6 +89,8 @@ class SharedBatch:
         )
         if self._settled_at is not None:
             counts = Counter(str(settled.result) for settled in self._settled.values())
+            if as_planned is not None:
+                counts[str(RowResult.INSERTED)] += as_planned.count
             await audit.append(
                 self.transaction,
                 at=self._settled_at,
@@ -93,14 +103,25 @@ class SharedBatch:
     async def _leave_in_flight(self, keys: Sequence[str], now: datetime) -> None:
         """Announce what was not settled, as the other path does: it may have been written."""
         if keys:
-            left = (run_rows.c.run_id == self._run_id) & named(keys)
+            left = (run_rows.c.run_id == self._run_id) & among(self.transaction, run_rows.c.key, keys)
             announced = run_rows.update().where(left).values(in_flight=True, batch=self._number, touched_at=now)
             await self.transaction.execute(announced)
 
 
+async def _put_down_as_planned(
+    connection: AsyncConnection, run_id: str, as_planned: AsPlanned, common: Mapping[str, object]
+) -> None:
+    """Write down rows that landed as planned, in one statement over the text that the database made of them."""
+    given = sa.func.json_each_text(sa.cast(sa.literal(as_planned.digests), sa.JSON)).table_valued("key", "value")
+    landed = run_rows.update().where(run_rows.c.run_id == run_id, run_rows.c.key == given.c.key)
+    landed = landed.values(result=RowResult.INSERTED, reason="", written=given.c.value, **common)
+    if (await connection.execute(landed)).rowcount != as_planned.count:
+        raise ValueError(f"run {run_id} does not have one of the keys")
+
+
 async def _announce(connection: AsyncConnection, run_id: str, epoch: int, keys: Sequence[str], now: datetime) -> int:
     """Claim the rows and count the batch. Raises: ValueError for a key that is not `planned`; StateUnavailable."""
-    of_batch = (run_rows.c.run_id == run_id) & named(keys)
+    of_batch = (run_rows.c.run_id == run_id) & among(connection, run_rows.c.key, keys)
     planned = sa.select(run_rows.c.key).where(of_batch, run_rows.c.result == RowResult.PLANNED)
     # Whoever works on rows of the run waits for its row in `runs`, so only a stranger can keep these: do not wait.
     claim = planned.with_for_update(key_share=True, skip_locked=True).cte("claimed").prefix_with("MATERIALIZED")

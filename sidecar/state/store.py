@@ -63,6 +63,13 @@ def on_postgresql(connection: AsyncConnection) -> bool:
     return connection.dialect.name == postgresql.dialect.name
 
 
+def among(connection: AsyncConnection, column: sa.Column[str], keys: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Pick rows by key: on PostgreSQL in one array, however many there are."""
+    if on_postgresql(connection):
+        return column == sa.any_(sa.literal(list(keys), postgresql.ARRAY(sa.Text)))
+    return column.in_(keys)
+
+
 def insert(connection: AsyncConnection, table: sa.Table) -> Upsert:
     """Return an INSERT that knows ON CONFLICT, in the words of the connection's database."""
     return postgresql.insert(table) if on_postgresql(connection) else sqlite.insert(table)

@@ -26,13 +26,21 @@ def _histogram(name: str, labels: tuple[str, ...], help_text: str, buckets: tupl
 CHECK_UP: Final = _gauge(
     "sidecar_check_up",
     ("check", "kind", "severity"),
-    "Standing verdict of a check: 1 healthy, 0 unhealthy, absent while unknown. Refreshed once per interval.",
+    "Standing verdict of a check: 1 healthy, 0 unhealthy, absent while unknown and two intervals after the last look.",
+)
+CHECK_IN_MAINTENANCE: Final = _gauge(
+    "sidecar_check_in_maintenance",
+    _CHECK,
+    "1 while a maintenance window holds the standing verdict, as of the last look; else 0.",
 )
 CHECK_RUNS: Final = _counter("sidecar_check_runs_total", ("check", "kind"), "Looks made, whatever they saw.")
 CHECK_FAILURES: Final = _counter(
     "sidecar_check_failures_total",
     ("check", "kind", "reason"),
     "Looks that did not see a healthy target, by reason; those that could not judge (verdict unknown) are among them.",
+)
+CHECK_RETRIES: Final = _counter(
+    "sidecar_check_retries_total", ("check", "kind"), "Further tries within looks, of checks that ask for them."
 )
 CHECK_DURATION: Final = _histogram(
     "sidecar_check_duration_seconds", ("check", "kind"), "Duration of a look, in seconds.", _SECONDS
@@ -150,6 +158,16 @@ AUDIT_HEAD_SEQ: Final = _gauge(
     (),
     "Number of the newest row up to which the audit's chain was verified. It never falls, unless rows are gone.",
 )
+CONFIG_RELOADED: Final = _gauge(
+    "sidecar_config_last_reload_successful",
+    (),
+    "1 when the last reading of the configuration put it in force, 0 when it was refused and the one before stays.",
+)
+CONFIG_RELOADED_AT: Final = _gauge(
+    "sidecar_config_last_reload_success_timestamp_seconds",
+    (),
+    "Unix time at which the configuration in force was read.",
+)
 LISTENER_FAILURES: Final = _counter(
     "sidecar_telemetry_failures_total", ("listener",), "Events that a listener of telemetry failed to take."
 )
@@ -161,13 +179,14 @@ NOTIFICATIONS: Final = _counter(
 BUILD: Final = _gauge("sidecar_build_info", ("version", "revision", "python_version"), "1, with what is running.")
 
 CATALOGUE: Final = (
-    CHECK_UP, CHECK_RUNS, CHECK_FAILURES, CHECK_DURATION, CHECK_PHASE, CHECK_LAST_RUN, CHECK_LAST_SUCCESS,
-    CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED, LOG_SIGNATURES,
+    CHECK_UP, CHECK_IN_MAINTENANCE, CHECK_RUNS, CHECK_FAILURES, CHECK_RETRIES, CHECK_DURATION, CHECK_PHASE,
+    CHECK_LAST_RUN, CHECK_LAST_SUCCESS, CHECK_INTERVAL, CHECK_TLS_EXPIRY, CHECK_LAG, CHECK_MISSED, LOG_SIGNATURES,
     KEY_REASON, KEY_EXPIRY, ROWS_VISIBLE,
     VIOLATIONS, LAST_PROVEN, OLDEST_VIOLATION, SUBJECTS, EVALUATIONS, PROOF_FAILURES,
     RUNS, RUN_ROWS, RUN_PROGRESS, RUN_HEARTBEAT, BATCH_DURATION,
     REFUSALS, FROZEN, BREAKER_OPEN, CAP_USED, VERIFY_FAILURES, CREDITS_DRIFT,
     LEASE_HELD, LEASE_EPOCH, FENCED_WRITES,
     AUDIT_CHAIN_OK, AUDIT_HEAD_SEQ,
+    CONFIG_RELOADED, CONFIG_RELOADED_AT,
     LISTENER_FAILURES, NOTIFICATIONS, BUILD,
 )  # fmt: skip

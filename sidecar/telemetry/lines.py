@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sidecar.domain.breaker import BreakerStatus
 from sidecar.domain.check import Verdict
+from sidecar.domain.dependence import is_barred
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
@@ -16,6 +17,7 @@ from sidecar.domain.event import (
     BreakerRead,
     CapMeasured,
     CheckObserved,
+    ConfigLoaded,
     CycleFinished,
     DamageRecurred,
     Event,
@@ -61,7 +63,7 @@ class Line:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-_LOOK = ("check", "kind", "verdict", "seen", "reason", "duration_seconds", "detail", "notes")
+_LOOK = ("check", "kind", "verdict", "seen", "reason", "duration_seconds", "detail", "notes", "maintenance")
 CATALOGUE: Final = (
     Kind("check.observed", (DEBUG, INFO), _LOOK, "A check looked; its standing verdict is as before."),
     Kind("check.flipped", (INFO, WARNING), (*_LOOK, "before"), "A check looked, and its standing verdict changed."),
@@ -151,6 +153,12 @@ CATALOGUE: Final = (
         ("verdict", "flaw", "seq", "rows", "detail"),
         "The audit's chain is broken at this row (unhealthy), or could not be read (unknown).",
     ),
+    Kind(
+        "config.loaded",
+        (INFO, ERROR),
+        ("by", "digest", "checks", "rules", "problems"),
+        "A configuration is in force, at the start or by a reload. With `problems` it was refused, and the last stays.",
+    ),
     Kind("lifecycle.changed", (INFO,), ("phase", "detail"), "The daemon started, is stopping, has drained or stopped."),
     Kind("fault.caught", (ERROR,), ("where", "error_type", "detail"), "Something of ours broke and was contained."),
     Kind(
@@ -194,9 +202,11 @@ def _check_observed(event: CheckObserved) -> Line:
         "duration_seconds": round(seen.duration_seconds, 6),
         "detail": seen.detail,
         "notes": seen.notes,
+        "maintenance": event.state.maintenance,
     }
     if event.flip is not None:
-        level = INFO if standing is Verdict.HEALTHY else WARNING
+        # What a parent explains is no second alarm.
+        level = INFO if standing is Verdict.HEALTHY or is_barred(seen) else WARNING
         return Line("check.flipped", level, {**fields, "before": event.flip.before})
     return Line("check.observed", DEBUG if seen.verdict is Verdict.HEALTHY else INFO, fields)
 
@@ -255,6 +265,11 @@ def _audit_checked(event: AuditChecked) -> Line:
     level = ERROR if event.verdict is Verdict.UNHEALTHY else WARNING
     names = ("verdict", "flaw", "seq", "rows", "detail")
     return Line("audit.failed", level, {name: getattr(event, name) for name in names})
+
+
+def _config_loaded(event: ConfigLoaded) -> Line:
+    fields = ("by", "digest", "checks", "rules", "problems")
+    return Line("config.loaded", ERROR if event.problems else INFO, {name: getattr(event, name) for name in fields})
 
 
 def _verification_made(event: VerificationMade) -> Line:
@@ -322,6 +337,7 @@ _MAKERS: Final[Mapping[type, Callable[[Any], Line]]] = {
     TickPostponed: _plain("tick.postponed", INFO, "rule", "cause", "rest_seconds"),
     LeaseMoved: _lease_moved,
     AuditChecked: _audit_checked,
+    ConfigLoaded: _config_loaded,
     LifecycleChanged: _plain("lifecycle.changed", INFO, "phase", "detail"),
     FaultCaught: _plain("fault.caught", ERROR, "where", "error_type", "detail"),
 }

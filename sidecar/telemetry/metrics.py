@@ -1,6 +1,7 @@
 """Turns events into metrics. Label values come from closed sets: names of the configuration and enums of the domain."""
 
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from types import MappingProxyType
@@ -9,8 +10,9 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from sidecar.domain.breaker import BreakerStatus
-from sidecar.domain.check import JSON, Check, CountsSignatures, Observation, Verdict
+from sidecar.domain.check import INTERVALS_FRESH, JSON, Check, CountsSignatures, Observation, Verdict
 from sidecar.domain.decide import GuardName
+from sidecar.domain.dependence import BARRED, is_barred
 from sidecar.domain.event import (
     AuditChecked,
     BatchSettled,
@@ -18,6 +20,7 @@ from sidecar.domain.event import (
     BreakerRead,
     CapMeasured,
     CheckObserved,
+    ConfigLoaded,
     CycleFinished,
     DamageRecurred,
     Event,
@@ -38,6 +41,7 @@ from sidecar.domain.event import (
 )
 from sidecar.domain.finding import DEFERRED, FindingClass
 from sidecar.domain.look import ProofFailure
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.domain.survey import Survey
@@ -45,7 +49,7 @@ from sidecar.telemetry import catalogue as m
 from sidecar.telemetry.series import Exposition, Family, Labels
 
 UNLISTED: Final = "unlisted"  # stands for a label value outside its closed set, which only a bug of ours can produce
-PROBE_FAILED: Final = "probe_failed"  # a bug in the probe, contained by `engine.watch`; every kind can have it
+NOT_PRESET: Final = frozenset({"ok", CommonReason.NO_CONNECTIVITY.value})  # of a thousand checks, most never need it
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 ROLES: Final = ("anon", "authenticated", "service")
 MISSED_CAUSES: Final = ("overlap", "misfire", "error")
@@ -67,48 +71,76 @@ class Metrics:
         *,
         revision: str = "unknown",
         trace_id: Callable[[], str | None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Register every metric, and preset what is known beforehand.
 
         `reasons` maps a kind to every reason of its enum. `trace_id` returns the id of the current trace, for
-        exemplars, or None when no trace is exported.
+        exemplars, or None when no trace is exported. What a look saw is left out once `monotonic` says it is stale.
         """
-        self._exposition = Exposition(m.CATALOGUE)
-        self._reasons = {kind: tuple(dict.fromkeys((*listed, PROBE_FAILED))) for kind, listed in reasons.items()}
+        self._exposition = Exposition(m.CATALOGUE, monotonic)
+        self._monotonic = monotonic
+        self._reasons = {
+            kind: tuple(dict.fromkeys((*listed, *map(str, CommonReason)))) for kind, listed in reasons.items()
+        }
         self._trace_id = trace_id
+        self._kinds = {check.name: check.kind for check in checks}
         self._classes = {rule.name: classes_of(rule) for rule in rules}
-        self._hear: Mapping[type, Callable[[Any], None]] = MappingProxyType(
-            {
-                CheckObserved: self._check_observed,
-                TickStarted: self._tick_started,
-                TickMissed: self._tick_missed,
-                LookFinished: self._look_finished,
-                RunStarted: self._run_started,
-                BatchSettled: self._batch_settled,
-                CapMeasured: self._cap_measured,
-                VerifyFailed: self._verify_failed,
-                VerificationMade: self._verification_made,
-                UndoFinished: self._undo_finished,
-                CycleFinished: self._cycle_finished,
-                FreezeRead: self._freeze_read,
-                BreakerRead: self._breaker_read,
-                BreakerMoved: self._breaker_moved,
-                FaultCaught: self._fault_caught,
-                LeaseMoved: self._lease_moved,
-                AuditChecked: self._audit_checked,
-                PlanMade: _say_nothing,
-                RunHeld: _say_nothing,
-                DamageRecurred: _say_nothing,
-                TickPostponed: _say_nothing,
-                LifecycleChanged: _say_nothing,
-            }
-        )
-        self._preset(checks, rules, revision)
+        self._gone: frozenset[str] = frozenset()
+        self._hear = MappingProxyType(self._hearers())
+        self._preset(checks, rules)
+        build = (version("supabase-sidecar"), revision, platform.python_version())
+        self._exposition.gauge(m.BUILD).put(build, 1)
         registry.register(self._exposition)
 
+    def _hearers(self) -> dict[type, Callable[[Any], None]]:
+        """Return who counts which event."""
+        return {
+            CheckObserved: self._check_observed,
+            TickStarted: self._tick_started,
+            TickMissed: self._tick_missed,
+            LookFinished: self._look_finished,
+            RunStarted: self._run_started,
+            BatchSettled: self._batch_settled,
+            CapMeasured: self._cap_measured,
+            VerifyFailed: self._verify_failed,
+            VerificationMade: self._verification_made,
+            UndoFinished: self._undo_finished,
+            CycleFinished: self._cycle_finished,
+            FreezeRead: self._freeze_read,
+            BreakerRead: self._breaker_read,
+            BreakerMoved: self._breaker_moved,
+            FaultCaught: self._fault_caught,
+            LeaseMoved: self._lease_moved,
+            AuditChecked: self._audit_checked,
+            ConfigLoaded: self._config_loaded,
+            PlanMade: _say_nothing,
+            RunHeld: _say_nothing,
+            DamageRecurred: _say_nothing,
+            TickPostponed: _say_nothing,
+            LifecycleChanged: _say_nothing,
+        }
+
     def hear(self, event: Event) -> None:
-        """Count one event."""
-        self._hear[type(event)](event)
+        """Count one event. What a rule that is gone still does has no series any more."""
+        if getattr(event, "rule", None) not in self._gone:
+            self._hear[type(event)](event)
+
+    def follow(self, checks: Sequence[Check], rules: Sequence[Rule | Survey]) -> None:
+        """Know these checks and rules from now on. What is gone has no series any more; what stays counts on."""
+        kinds = {check.name: check.kind for check in checks}
+        for name, kind in self._kinds.items():
+            if kinds.get(name) != kind:
+                self._exposition.forget("check", name)
+        if SERVICE_KEY not in kinds.values():
+            for family in (m.KEY_REASON, m.KEY_EXPIRY, m.ROWS_VISIBLE):
+                self._exposition.gauge(family).drop()
+        classes = {rule.name: classes_of(rule) for rule in rules}
+        self._gone = (self._gone | self._classes.keys()) - classes.keys()
+        for name in self._classes.keys() - classes.keys():
+            self._exposition.forget("rule", name)
+        self._kinds, self._classes = kinds, classes
+        self._preset(checks, rules)
 
     def count_listener_failure(self, listener: str) -> None:
         """Count an event that a listener of telemetry failed to take."""
@@ -118,20 +150,26 @@ class Metrics:
         """Count what became of a notification (see `NOTIFICATION_RESULTS`)."""
         self._exposition.counter(m.NOTIFICATIONS, _listed(result, NOTIFICATION_RESULTS)).inc()
 
-    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule | Survey], revision: str) -> None:
+    def _preset_check(self, check: Check) -> None:
         of = self._exposition
+        of.gauge(m.CHECK_INTERVAL).put((check.name,), check.every_seconds)
+        of.counter(m.CHECK_RUNS, check.name, check.kind)
+        of.histogram(m.CHECK_DURATION, check.name, check.kind)
+        of.histogram(m.CHECK_LAG, check.name)
+        for reason in self._reasons.get(check.kind, ()):
+            if reason not in NOT_PRESET and (reason not in BARRED or check.depends_on):
+                of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
+        if check.retries:
+            of.counter(m.CHECK_RETRIES, check.name, check.kind)
+        for cause in MISSED_CAUSES:
+            of.counter(m.CHECK_MISSED, check.name, cause)
+        for name in _signatures_of(check):
+            of.counter(m.LOG_SIGNATURES, check.name, name)
+
+    def _preset(self, checks: Sequence[Check], rules: Sequence[Rule | Survey]) -> None:
         for check in checks:
-            of.gauge(m.CHECK_INTERVAL).put((check.name,), check.every_seconds)
-            of.counter(m.CHECK_RUNS, check.name, check.kind)
-            of.histogram(m.CHECK_DURATION, check.name, check.kind)
-            of.histogram(m.CHECK_LAG, check.name)
-            for reason in self._reasons.get(check.kind, ()):
-                if reason != "ok":
-                    of.counter(m.CHECK_FAILURES, check.name, check.kind, reason)
-            for cause in MISSED_CAUSES:
-                of.counter(m.CHECK_MISSED, check.name, cause)
-            for name in _signatures_of(check):
-                of.counter(m.LOG_SIGNATURES, check.name, name)
+            self._preset_check(check)
+        of = self._exposition
         closed: tuple[tuple[Family, Sequence[str]], ...] = (
             (m.EVALUATIONS, EVALUATION_RESULTS),
             (m.PROOF_FAILURES, tuple(ProofFailure)),
@@ -147,7 +185,6 @@ class Metrics:
                     of.counter(family, rule.name, value)
         for result in NOTIFICATION_RESULTS:
             of.counter(m.NOTIFICATIONS, result)
-        of.gauge(m.BUILD).put((version("supabase-sidecar"), revision, platform.python_version()), 1)
 
     def _check_observed(self, event: CheckObserved) -> None:
         check, seen, of = event.check, event.observation, self._exposition
@@ -155,10 +192,17 @@ class Metrics:
         if seen.verdict is not Verdict.HEALTHY:
             reason = _listed(seen.reason, self._reasons.get(check.kind, ()))
             of.counter(m.CHECK_FAILURES, check.name, check.kind, reason).inc()
-        self._observe_duration(check, seen.duration_seconds)
+        if not is_barred(seen):  # no look was made that could have taken its time
+            self._observe_duration(check, seen.duration_seconds)
+        if check.retries:
+            tries = seen.facts.get("attempts")
+            of.counter(m.CHECK_RETRIES, check.name, check.kind).inc(tries - 1 if isinstance(tries, int) else 0)
         standing = event.state.verdict
         up: dict[Labels, float] = {(check.kind, check.severity): float(standing is Verdict.HEALTHY)}
-        of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN else up)
+        # A verdict that is held although the look saw something else is no green, and no red either.
+        is_held = bool(event.state.maintenance) and standing is not seen.verdict
+        of.gauge(m.CHECK_UP).replace((check.name,), {} if standing is Verdict.UNKNOWN or is_held else up)
+        of.gauge(m.CHECK_IN_MAINTENANCE).put((check.name,), float(bool(event.state.maintenance)))
         phases: dict[Labels, float] = {(phase,): seen.phases[phase] for phase in PHASES if phase in seen.phases}
         of.gauge(m.CHECK_PHASE).replace((check.name,), phases)
         of.gauge(m.CHECK_LAST_RUN).put((check.name,), seen.taken_at.timestamp())
@@ -166,7 +210,12 @@ class Metrics:
             of.gauge(m.CHECK_LAST_SUCCESS).put((check.name,), seen.taken_at.timestamp())
         for name in _signatures_of(check):
             of.counter(m.LOG_SIGNATURES, check.name, name).inc(_newly_seen(seen.facts, name))
+        until = self._monotonic() + INTERVALS_FRESH * check.every_seconds - seen.duration_seconds
+        for family in (m.CHECK_UP, m.CHECK_PHASE):
+            of.gauge(family).expire((check.name,), until)
         if check.kind == SERVICE_KEY:
+            for family in (m.KEY_REASON, m.ROWS_VISIBLE):
+                of.gauge(family).expire((), until)
             self._key_observed(seen)
         else:
             self._keep_expiry(m.CHECK_TLS_EXPIRY, (check.name,), seen)
@@ -272,6 +321,11 @@ class Metrics:
         of.gauge(m.AUDIT_CHAIN_OK).replace((), {} if standing is Verdict.UNKNOWN else ok)
         head: dict[Labels, float] = {(): float(event.seq)} if event.hash and event.seq is not None else {}
         of.gauge(m.AUDIT_HEAD_SEQ).replace((), head)
+
+    def _config_loaded(self, event: ConfigLoaded) -> None:
+        self._exposition.gauge(m.CONFIG_RELOADED).put((), float(not event.problems))
+        if not event.problems:
+            self._exposition.gauge(m.CONFIG_RELOADED_AT).put((), event.at.timestamp())
 
     def _breaker_read(self, event: BreakerRead) -> None:
         self._exposition.gauge(m.BREAKER_OPEN).put((event.rule,), float(event.open))

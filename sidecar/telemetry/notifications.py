@@ -11,8 +11,9 @@ from typing import Final
 import httpx
 
 from sidecar.config.settings import Notice, NotificationConfig
-from sidecar.domain.decide import Refuse
+from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.event import CycleFinished, DamageRecurred, Event, PlanMade
+from sidecar.domain.maintenance import Calendar
 from sidecar.domain.run import Outcome
 from sidecar.errors import TargetUnreachable
 from sidecar.ports import Clock
@@ -55,11 +56,14 @@ class Notifications:
         untraced: Callable[[], AbstractContextManager[None]],
         count: Callable[[str], None],
         write: Callable[[Line], None],
+        calendar: Calendar | None = None,
     ) -> None:
         """Deliver to `webhooks`. `untraced` keeps their addresses, which are secrets, out of traces.
 
-        `count` takes delivered, failed, dropped or repeated; `write` takes log lines.
+        `count` takes delivered, failed, dropped or repeated; `write` takes log lines. That a window of `calendar` keeps
+        rules from writing was announced, so nobody is told.
         """
+        self._calendar = calendar or Calendar()
         self._webhooks = tuple(webhooks)
         self._clock = clock
         self._untraced = untraced
@@ -82,6 +86,11 @@ class Notifications:
             case _:
                 pass
 
+    def follow(self, webhooks: Sequence[NotificationConfig], calendar: Calendar) -> None:
+        """Deliver to these from the next message on. What was said lately is not said again."""
+        self._webhooks = tuple(webhooks)
+        self._calendar = calendar
+
     def close(self) -> None:
         """Let `run` end once what is queued is delivered."""
         if not self._closed:
@@ -101,11 +110,16 @@ class Notifications:
         if event.run_id is not None:
             self._offer(_run_ended(event))
         if event.refusal is not None:
-            self._offer(_guard_refused(event, event.refusal))
+            if not self._is_announced(event.refusal):
+                self._offer(_guard_refused(event, event.refusal))
         elif event.outcome not in _SAYS_NOTHING:
             self._told.pop((event.rule, Notice.GUARD_REFUSED), None)  # it has changed: the next refusal is news
         if event.outcome not in _SAYS_NOTHING | {Outcome.PLANNED, Outcome.REFUSED}:
             self._told.pop((event.rule, Notice.PLAN_WAITING), None)
+
+    def _is_announced(self, refusal: Refuse) -> bool:
+        stops = {window.stop for window in self._calendar.freezing(self._clock.now())}
+        return refusal.guard is GuardName.FROZEN and refusal.value in stops
 
     def _offer(self, message: Message) -> None:
         if not any(message.notice in webhook.events for webhook in self._webhooks):

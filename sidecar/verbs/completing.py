@@ -25,6 +25,12 @@ def rules(context: typer.Context, incomplete: str) -> list[str]:
     return _beginning(names, incomplete)
 
 
+def checks(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of checks that begin so."""
+    config = _config(context)
+    return [] if config is None else _beginning([check.name for check in config.checks], incomplete)
+
+
 def plans(context: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of the newest plans that begin so."""
     return _beginning(_newest(context, "select id from plans order by created_at desc limit ?"), incomplete)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 import shlex
@@ -23,6 +24,7 @@ from sidecar.demo.seed import CANARY_EMAIL, CANARY_PASSWORD, INCIDENT_USER
 from sidecar.demo.shipped import shipped_files
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
 from sidecar.domain.check import Observation
+from sidecar.domain.dependence import parents_first
 from sidecar.engine.cycle import Cycle
 from sidecar.errors import UsageError
 from sidecar.serving import listen
@@ -112,7 +114,9 @@ def run_daemon(options: Options, serve: Serve) -> int:
         stop = Stop()
         with stop.on_signals():
             async with _prepared(options) as (served, config):
-                return await serve(config, stop, announce=lambda url: _announce(options, served, url))
+                load_again = functools.partial(_read, served, options)
+                announce = functools.partial(_announce, options, served)
+                return await serve(config, stop, announce=announce, load=load_again)
 
     return guarded(do)
 
@@ -158,8 +162,13 @@ def _configure(options: Options, served: Stack) -> Config:
     folder.joinpath("sidecar.yaml").write_text(_demo_config(main, options), encoding="utf-8")
     for name, text in rules.items():
         (folder / "rules" / name).write_text(_demo_rule(text, options), encoding="utf-8")
+    _write_environment(folder, _environment(served, folder, options))
+    return _read(served, options)
+
+
+def _read(served: Stack, options: Options) -> Config:
+    folder = served.data_dir / "sidecar"
     environment = _environment(served, folder, options)
-    _write_environment(folder, environment)
     return load(folder / "sidecar.yaml", {name: kind.model for name, kind in KINDS.items()}, environment)
 
 
@@ -256,7 +265,7 @@ def _replaced(text: str, pattern: str, by: str) -> str:
 
 async def _look_and_repair(config: Config, stop: Stop) -> tuple[list[Observation], list[Cycle]]:
     async with open_app(config, Progress(), stopping=stop.asked) as app:
-        seen = [await app.watch.look(check) for check in config.checks]
+        seen = [await app.watch.look(check) for check in parents_first(config.checks)]
         cycles = [await app.repair.once(rule, "demo") for rule in config.rules]
         cycles += [await app.surveyor.look(survey) for survey in config.surveys]
     return seen, cycles

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from sidecar.app import App
 from sidecar.domain.check import Observation
+from sidecar.domain.dependence import parents_first
 from sidecar.errors import UsageError
 from sidecar.sights import Quarantined
+from sidecar.verbs.progress import busy
 from sidecar.verbs.result import (
     Exit,
     Result,
@@ -15,17 +17,26 @@ from sidecar.verbs.result import (
     cycle_lines,
     deciding,
     iso,
-    observation_document,
 )
+from sidecar.verbs.tracing import trace_document, trace_lines
 
 
-async def check(app: App, names: Sequence[str]) -> Result:
-    """Look once with the named checks, or with all of them."""
-    chosen = [app.check(name) for name in names] or list(app.config.checks)
-    seen = [await app.watch.look(check) for check in chosen]
-    lines = [look_line(look) for look in seen]
-    document = {"checks": [observation_document(look) for look in seen]}
-    return Result(document=document, lines=lines, code=code_of_checks(seen))
+async def check(app: App, names: Sequence[str], *, trace: bool) -> Result:
+    """Look once with the named checks, whatever they depend on, or with all of them.
+
+    `trace` tells what happened in each look; so does naming one check alone.
+    """
+    chosen = [app.check(name) for name in names] or list(parents_first(app.config.checks))
+    seen = []
+    for number, check in enumerate(chosen, start=1):
+        with busy(f"looking: {check.name} ({number} of {len(chosen)})"):
+            seen.append(await app.watch.look(check, alone=bool(names)))
+    lines = []
+    for asked, look in zip(chosen, seen, strict=True):
+        lines.append(look_line(look))
+        lines += trace_lines(asked, look) if trace or len(names) == 1 else []
+    documents = [trace_document(asked, look) for asked, look in zip(chosen, seen, strict=True)]
+    return Result(document={"checks": documents}, lines=lines, code=code_of_checks(seen))
 
 
 def look_line(look: Observation) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -136,3 +137,18 @@ def say(line: str) -> None:
     """Say one line on stderr."""
     sys.stderr.write(f"sidecar: {line}\n")
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show on a terminal what is being waited for, and wipe it away again; elsewhere say nothing."""
+    shown = sys.stderr.isatty()
+    if shown:
+        sys.stderr.write(f"\r{what}\x1b[K")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from sidecar.app import App, open_app
 from sidecar.checks.kinds import KINDS
+from sidecar.config.check_remarks import check_remarks
 from sidecar.config.json_schema import json_schema
 from sidecar.config.load import load, load_rule_folder, load_rules
 from sidecar.config.rule_remarks import remarks
@@ -149,7 +151,7 @@ def validate(config_path: Path, *, as_json: bool) -> int:
         return Exit.USAGE
     checks = [check.name for check in config.checks]
     rules = [*(rule.name for rule in config.rules), *(survey.name for survey in config.surveys)]
-    notes = [*remarks(config), *asyncio.run(evidence_cases(config))]
+    notes = [*check_remarks(config, datetime.now(UTC)), *remarks(config), *asyncio.run(evidence_cases(config))]
     lines = [f"{config_path}: {len(checks)} checks, {len(rules)} rules, nothing wrong", *notes]
     document = {"problems": [], "checks": checks, "rules": rules, "remarks": notes}
     print_result(Result(document=document, lines=lines, code=Exit.CLEAN), as_json=as_json)

@@ -1,22 +1,20 @@
-"""The HTTP side: the page, metrics, health, readiness, and what drains hand in. Nothing here looks by itself."""
+"""The HTTP side: the page, metrics, health, readiness. Nothing here looks at anything by itself."""
 
 import asyncio
-import gzip
 from collections.abc import Awaitable, Callable, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from sidecar.config.settings import Scope, Token
+from sidecar.config.settings import Scope
 from sidecar.errors import SidecarError
+from sidecar.web.encoding import encoded
 from sidecar.web.guard import Door, SafeHeaders
-from sidecar.web.logs import Logs, Take
 from sidecar.web.pages import Pages, StatusView
 
 ANSWER_SECONDS = 5.0  # for what the page and readiness ask of others
@@ -27,17 +25,16 @@ def web_app(
     status: Callable[[], Awaitable[StatusView]],
     registry: CollectorRegistry,
     ready: Callable[[], Awaitable[str | None]],
-    tokens: Sequence[Token],
-    take_logs: Take | None = None,
+    door: Door,
+    routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """Return the application.
 
     `status` fills the page. `ready` returns why Sidecar is not ready (its configuration, its state; never whether
-    Supabase is up), or None. With `tokens`, the page and /metrics need one with the scope `read`. `take_logs` counts
-    records that a drain hands in, from a thread; None where no check takes them.
+    Supabase is up), or None. Where `door` knows tokens, the page and /metrics need one with the scope `read`.
+    `routes` are served beside these.
     """
     pages = Pages()
-    door = Door(tokens)
     served = _Served(pages, status, registry, ready, door)
     safe = {
         "Content-Security-Policy": pages.policy,
@@ -53,7 +50,7 @@ def web_app(
             Route("/metrics", served.metrics),
             Route("/-/healthy", served.healthy),
             Route("/-/ready", served.readiness),
-            Route("/api/v1/logs", Logs(door, take_logs).post, methods=["POST"]),
+            *routes,
         ],
         exception_handlers={HTTPException: _refusal, Exception: _fault},
     )
@@ -88,13 +85,7 @@ class _Served:
 
     async def metrics(self, request: Request) -> Response:
         self._door.admit(request, Scope.READ)
-        accept = ",".join(request.headers.getlist("accept"))
-        zipped = gzip_accepted(",".join(request.headers.getlist("accept-encoding")))
-        body, content_type = await asyncio.to_thread(_encode, self._registry, accept, zipped=zipped)
-        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers)
+        return await asyncio.to_thread(encoded, request, self._registry)
 
     async def healthy(self, _request: Request) -> Response:
         return PlainTextResponse("healthy\n")
@@ -110,12 +101,6 @@ class _Served:
         if reason is None:
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": reason}, 503)
-
-
-def _encode(registry: CollectorRegistry, accept: str, *, zipped: bool) -> tuple[bytes, str]:
-    encoder, content_type = choose_encoder(accept)
-    body = encoder(registry)
-    return (gzip.compress(body, compresslevel=6) if zipped else body), content_type
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

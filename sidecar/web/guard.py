@@ -18,6 +18,10 @@ class Door:
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         """Keep digests only."""
+        self.follow(tokens)
+
+    def follow(self, tokens: Sequence[Token]) -> None:
+        """Know these tokens only, from now on."""
         self._tokens = [(token.name, token.scopes, _digest(token.value.reveal())) for token in tokens if token.value]
         self._open = not tokens
 
@@ -39,6 +43,7 @@ class Door:
     def admit_named(self, request: Request, right: Right) -> str:
         """Return the token's name; for what changes something, where nobody comes in unnamed.
 
+        A web page can send requests to loopback, so that being on this machine proves nothing.
         Raises: HTTPException 403 where there are no tokens at all, else what `admit` raises.
         """
         if self._open:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from sidecar.config.settings import Scope
 from sidecar.web.guard import Door
@@ -24,21 +26,28 @@ BODY_SECONDS = 10.0
 PATIENCE = 4  # a body longer than this many times what is taken is not listened to
 AT_ONCE = 4  # bodies that are read or counted at the same time
 
-Take = Callable[[Sequence[str]], int]
+Take: TypeAlias = Callable[[Sequence[str]], int]  # counts records, from a thread
+Taker: TypeAlias = Callable[[], Take | None]  # None while no check takes what is drained
 
 
-class Logs:
-    """The endpoint. `take` counts records from a thread; None where no check takes what is drained."""
+def log_routes(door: Door, taker: Taker) -> list[BaseRoute]:
+    """Return the route. `taker` is asked for each request, since a reload may change whether anybody takes logs."""
+    return [Route("/api/v1/logs", _Logs(door, taker).post, methods=["POST"])]
 
-    def __init__(self, door: Door, take: Take | None) -> None:
+
+class _Logs:
+    """The endpoint."""
+
+    def __init__(self, door: Door, taker: Taker) -> None:
         self._door = door
-        self._take = take
+        self._taker = taker
         self._busy = asyncio.Semaphore(AT_ONCE)
 
     async def post(self, request: Request) -> Response:
         """Answer 202 with counts once every record was counted, and count none of a body that is refused."""
         self._door.admit_named(request, Scope.INGEST)
-        if self._take is None:
+        take = self._taker()
+        if take is None:
             raise HTTPException(404, "no check takes what is drained: none has drain: true")
         by_line = _by_line(request)
         zipped = _zipped(request)
@@ -47,16 +56,17 @@ class Logs:
         async with self._busy:
             body = await _body(request, SENT_BYTES_AT_MOST if zipped else BODY_BYTES_AT_MOST)
             try:
-                number, matches = await asyncio.to_thread(self._count, body, zipped=zipped, by_line=by_line)
+                number, matches = await asyncio.to_thread(_count, take, body, zipped=zipped, by_line=by_line)
             except TooLarge as error:
                 raise HTTPException(413, str(error)) from error
             except Malformed as error:
                 raise HTTPException(400, str(error)) from error
         return JSONResponse({"records": number, "matches": matches}, 202)
 
-    def _count(self, body: bytes, *, zipped: bool, by_line: bool) -> tuple[int, int]:
-        found = records(unzipped(body) if zipped else body, by_line=by_line)
-        return len(found), self._take(found) if self._take else 0
+
+def _count(take: Take, body: bytes, *, zipped: bool, by_line: bool) -> tuple[int, int]:
+    found = records(unzipped(body) if zipped else body, by_line=by_line)
+    return len(found), take(found)
 
 
 def _by_line(request: Request) -> bool:

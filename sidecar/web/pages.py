@@ -16,7 +16,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRow:
-    """A check as it stands. `duration_seconds` and `last_look_at` are those of the last look, None before it."""
+    """A check as it stands. `duration_seconds` and `last_look_at` are those of the last look, None before it.
+
+    `is_stale` says that this look is too old to tell anything; the verdict is then unknown. `maintenance` names the
+    window that holds the verdict.
+    """
 
     name: str
     kind: str
@@ -26,6 +30,8 @@ class CheckRow:
     since_at: datetime | None = None
     last_look_at: datetime | None = None
     duration_seconds: float | None = None
+    is_stale: bool = False
+    maintenance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

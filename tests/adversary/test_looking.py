@@ -7,7 +7,8 @@ import pytest
 from starlette.types import Scope
 
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.service_key import KnownRow, ServiceKeyProbe, ServiceKeySpec
+from sidecar.checks.service_key import ServiceKeyProbe
+from sidecar.checks.service_key_keys import KnownRow, ServiceKeySpec
 from sidecar.clock import SystemClock
 from sidecar.demo.standin import make_keys
 from sidecar.domain.check import Check, Observation, Verdict

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.http import HttpKeys, HttpProbe
-from sidecar.checks.service_key import ServiceKeyKeys, ServiceKeyProbe
+from sidecar.checks.service_key import ServiceKeyProbe
+from sidecar.checks.service_key_keys import ServiceKeyKeys
 from sidecar.clock import SystemClock
 from sidecar.domain.check import Check, Observation, Severity
 from tests.scripted import Act, Asked, reply
@@ -105,6 +106,7 @@ HEALTHY: Mapping[str, Act] = {
     "S3": rows({"id": 1, "nonce": NONCE}),
     "S4": reply(200, {"users": [{"id": "x"}], "aud": "authenticated"}, {"X-Total-Count": "3"}),
     "S4 root": reply(200, {"swagger": "2.0"}),
+    "S4 root anon": refusal("Invalid API key", "Only the `service_role` API key can be used for this endpoint."),
     "S5 users service": rows({"id": "a"}, total=3),
     "S5 users anon": rows(total=0),
     "S5 credit_transactions service": rows({"id": 1}, total=9),
@@ -133,7 +135,9 @@ def step_of(asked: Asked, service_key: str = SERVICE) -> str:
     role = "service" if key == service_key else "anon"
     match asked.path.removeprefix("/rest/v1/"):
         case "":
-            return "S1" if key is None else "S4 root"
+            if key is None:
+                return "S1"
+            return "S4 root" if role == "service" else "S4 root anon"
         case "/auth/v1/admin/users":
             return "S4"
         case "rpc/sidecar_rls_probe":

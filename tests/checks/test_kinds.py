@@ -7,6 +7,7 @@ from sidecar.domain.check import Verdict
 from sidecar.domain.reasons import (
     BY_CAUSE,
     CanaryUserReason,
+    CatalogueReason,
     HttpReason,
     JourneyReason,
     LogSignatureReason,
@@ -18,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "checks.md"
 
 
 def test_every_kind_has_its_model_and_its_reasons() -> None:
-    assert set(KINDS) == {"http", "service_key", "journey", "canary_user", "log_signature"}
+    assert set(KINDS) == {"http", "service_key", "catalogue", "journey", "canary_user", "log_signature"}
     for name, kind in KINDS.items():
         assert kind.name == name
         assert "ok" in set(kind.reasons)
@@ -46,5 +47,12 @@ def test_every_way_not_to_be_answered_is_a_reason() -> None:
     for walking in (JourneyReason, CanaryUserReason):
         assert set(Unreached) <= set(walking)
         assert unknown < {reason.value for reason in walking if reason.verdict is Verdict.UNKNOWN}
-    for reasons in (HttpReason, ServiceKeyReason, JourneyReason, CanaryUserReason, LogSignatureReason):
+    for reasons in (
+        HttpReason,
+        ServiceKeyReason,
+        CatalogueReason,
+        JourneyReason,
+        CanaryUserReason,
+        LogSignatureReason,
+    ):
         assert [reason.value for reason in reasons if reason.verdict is Verdict.HEALTHY] == ["ok"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from sidecar.checks.service_key import ServiceKeyKeys
+from sidecar.checks.service_key_keys import ServiceKeyKeys
 from sidecar.domain.check import Verdict
 from tests.checks.cast import (
     ANON,

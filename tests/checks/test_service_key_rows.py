@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sidecar.domain.check import Verdict
+from sidecar.domain.reasons import ServiceKeyReason
 from tests.checks.cast import (
     ANON,
     CANARY,
@@ -21,6 +22,7 @@ from tests.checks.cast import (
     refusal,
     rows,
 )
+from tests.checks.test_service_key_options import USER_ROWS, WRITE_ROWS
 from tests.scripted import Act, html, reply, reset, scripted, unused_port
 
 HINT = "Double check your Supabase `anon` or `service_role` API key."
@@ -194,24 +196,27 @@ async def test_row_31_has_several_forms(changed: Mapping[str, Act]) -> None:
     assert seen.reason == "ok", seen
 
 
+OFFLINE = [
+    pytest.param("", ANON, "key_missing", id="8 empty"),
+    pytest.param(" \n", ANON, "key_missing", id="8 blank"),
+    pytest.param("your-service-role-key", ANON, "key_malformed", id="8 placeholder"),
+    pytest.param("sb_secret_xxxx", ANON, "key_malformed", id="8 placeholder of the new family"),
+    pytest.param(f'"{SERVICE}"', ANON, "key_malformed", id="8 quotes"),
+    pytest.param(f"{SERVICE[:40]}\n{SERVICE[40:]}", ANON, "key_malformed", id="8 line break"),
+    pytest.param("not.a.token", ANON, "key_malformed", id="8 no JWT"),
+    pytest.param("ключ", ANON, "key_malformed", id="8 not ASCII"),
+    pytest.param(jwt("anon"), "sb_publishable_abc", "key_wrong_role", id="9 anon"),
+    pytest.param(jwt("authenticated"), ANON, "key_wrong_role", id="9 authenticated"),
+    pytest.param(jwt(None), ANON, "key_wrong_role", id="9 no role"),
+    pytest.param("sb_publishable_abcdef", ANON, "key_wrong_role", id="9 publishable"),
+    pytest.param(SERVICE, SERVICE, "key_wrong_role", id="9 equal"),
+    pytest.param(jwt("service_role", expires_in=timedelta(days=-1)), ANON, "key_expired", id="12 expired"),
+]
+
+
 @pytest.mark.parametrize(
     ("service_key", "anon_key", "reason"),
-    [
-        pytest.param("", ANON, "key_missing", id="8 empty"),
-        pytest.param(" \n", ANON, "key_missing", id="8 blank"),
-        pytest.param("your-service-role-key", ANON, "key_malformed", id="8 placeholder"),
-        pytest.param("sb_secret_xxxx", ANON, "key_malformed", id="8 placeholder of the new family"),
-        pytest.param(f'"{SERVICE}"', ANON, "key_malformed", id="8 quotes"),
-        pytest.param(f"{SERVICE[:40]}\n{SERVICE[40:]}", ANON, "key_malformed", id="8 line break"),
-        pytest.param("not.a.token", ANON, "key_malformed", id="8 no JWT"),
-        pytest.param("ключ", ANON, "key_malformed", id="8 not ASCII"),
-        pytest.param(jwt("anon"), "sb_publishable_abc", "key_wrong_role", id="9 anon"),
-        pytest.param(jwt("authenticated"), ANON, "key_wrong_role", id="9 authenticated"),
-        pytest.param(jwt(None), ANON, "key_wrong_role", id="9 no role"),
-        pytest.param("sb_publishable_abcdef", ANON, "key_wrong_role", id="9 publishable"),
-        pytest.param(SERVICE, SERVICE, "key_wrong_role", id="9 equal"),
-        pytest.param(jwt("service_role", expires_in=timedelta(days=-1)), ANON, "key_expired", id="12 expired"),
-    ],
+    OFFLINE,
 )
 async def test_what_a_key_says_about_itself_is_judged_without_the_network(
     service_key: str, anon_key: str, reason: str
@@ -278,3 +283,13 @@ async def test_the_time_of_disabling_is_told() -> None:
     async with scripted(project({"S3": LEGACY})) as server:
         seen = await look_key(context(server.url))
     assert seen.detail == "disabled on 2026-10-01T12:00:00"
+
+
+def test_every_row_of_the_table_and_every_reason_is_among_these_cases() -> None:
+    """Rows 10, 23, 25 and 26 have tests of their own: a hosted name, and notes."""
+    listed = [(name, reason) for name, _, reason in ROWS]
+    listed += [(str(case.id), str(case.values[-1])) for case in (*OFFLINE, *USER_ROWS, *WRITE_ROWS)]
+    rows_seen = {int(name.split()[0]) for name, _ in listed if name.split()[0].isdecimal()}
+    assert rows_seen >= set(range(1, 32)) - {10, 23, 25}
+    reasons = {reason for _, reason in listed} | {"key_other_project", "project_ref_wrong_or_deleted"}
+    assert reasons == {reason.value for reason in ServiceKeyReason}

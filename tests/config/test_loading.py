@@ -86,7 +86,12 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (check.severity, check.fail_after, check.pass_after) == (Severity.WARNING, 2, 1)
     assert config.telemetry.log_level is LogLevel.INFO
     assert config.telemetry.service_name == "supabase-sidecar"
-    assert (config.notifications, config.maintenance, config.server.tokens, config.server.tls) == ((), (), (), None)
+    assert (config.notifications, config.maintenance.windows, config.server.tokens, config.server.tls) == (
+        (),
+        (),
+        (),
+        None,
+    )
     assert config.backend_url is None
 
 

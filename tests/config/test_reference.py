@@ -15,7 +15,7 @@ from sidecar.config.json_schema import json_schema
 from sidecar.config.load import load
 from sidecar.config.rule_schema import RuleSection
 from sidecar.config.rule_survey import REPORTS
-from sidecar.config.schema import CheckSection, NotificationSection, SidecarSection, TokenSection
+from sidecar.config.schema import CheckSection, NotificationSection, SidecarSection, TokenSection, WindowSection
 from sidecar.config.settings import Notice, Scope
 from tests.config.kinds import ENVIRON
 
@@ -53,7 +53,13 @@ def test_the_shipped_configuration_fits_the_real_check_kinds() -> None:
 
 
 def test_the_reference_of_sidecar_yaml_names_every_key_and_no_other() -> None:
-    sections = {*leaves(SidecarSection), *leaves(CheckSection), *leaves(TokenSection), *leaves(NotificationSection)}
+    sections = {
+        *leaves(SidecarSection),
+        *leaves(CheckSection),
+        *leaves(TokenSection),
+        *leaves(NotificationSection),
+        *leaves(WindowSection),
+    }
     assert documented("configuration.md") == sections
 
 

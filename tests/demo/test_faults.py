@@ -32,7 +32,7 @@ def handed(*faults: Fault) -> str:
 
 def test_the_list_of_faults_is_the_contracts() -> None:
     names = "anon_key forged_key expired_key no_bypass rls_leak auth_down rest_down truncated_reads wrong_balance"
-    assert {fault.value for fault in Fault} == {*names.split(), "backend_down", "forgeable_ledger"}
+    assert {fault.value for fault in Fault} == {*names.split(), "backend_down", "forgeable_ledger", "writable_balance"}
     assert set(FAULTS) == set(Fault)
 
 
@@ -119,6 +119,25 @@ async def test_rls_leak_lets_anonymous_visitors_read_profiles(connection: psycop
 async def test_forgeable_ledger_lets_a_user_write_credits(connection: psycopg.AsyncConnection) -> None:
     assert await value(connection, "authenticated", FORGE) == 9000
     assert await value(connection, "service_role", WRITERS) == ["authenticated"]
+
+
+ENRICH = "update public.users set credits_balance = 9000 where id = auth.uid() returning credits_balance"
+SOMEBODY = "select id::text from public.users where email = 'canary@velro.app'"
+
+
+async def test_without_faults_a_user_changes_its_name_and_not_its_balance(connection: psycopg.AsyncConnection) -> None:
+    user = await value(connection, "service_role", SOMEBODY)
+    rename = ENRICH.replace("credits_balance = 9000", "full_name = 'Another'")
+    assert await value(connection, "authenticated", rename, user=user) == 500
+    with pytest.raises(errors.InsufficientPrivilege):
+        await value(connection, "authenticated", ENRICH, user=user)
+
+
+@pytest.mark.parametrize("broken", [Fault.WRITABLE_BALANCE], indirect=True)
+@pytest.mark.usefixtures("broken")
+async def test_writable_balance_lets_a_user_set_it(connection: psycopg.AsyncConnection) -> None:
+    user = await value(connection, "service_role", SOMEBODY)
+    assert await value(connection, "authenticated", ENRICH, user=user) == 9000
 
 
 @pytest.mark.parametrize("fault", sorted(database_faults()))

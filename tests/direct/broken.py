@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 import pytest
 
+from sidecar.checks.catalogue import CatalogueProbe
+from sidecar.checks.catalogue_keys import CatalogueKeys
 from sidecar.data.rest import Rest
 from sidecar.data.supabase import SupabaseData
 from sidecar.demo.faults import Fault, FaultyGateway
@@ -18,6 +20,7 @@ from sidecar.errors import TransientError
 from sidecar.ports import Data
 from sidecar.sessions import READ_SECONDS
 from sidecar.wire import key_headers, open_client
+from tests.checks.cast import check, context
 from tests.direct.cast import CANARY, INCIDENT, LOGIN, Project, shipped_rule
 from tests.direct.standby import primary_and_standby
 
@@ -92,7 +95,16 @@ async def _lagging(_: Project, __: Project) -> AsyncIterator[World]:
         async with pair.standby.data() as data:
             with pytest.raises(TransientError, match="standby"):  # nor is a read by key believed
                 await data.read_rows(shipped_rule(), [INCIDENT])
+            assert await _catalogue_of(pair.standby) == "standby"
+            assert await _catalogue_of(pair.primary) == "ok"
             yield World(data, pair.primary)
+
+
+async def _catalogue_of(project: Project) -> str:
+    """Look with the check of that name: it does not believe a standby either."""
+    spec = CatalogueKeys.model_validate({"tables": {USERS: {}}}).to_spec()
+    probe = CatalogueProbe(replace(context(), database_url=project.login_url))
+    return (await probe(check("catalogue", spec))).reason
 
 
 @contextlib.asynccontextmanager

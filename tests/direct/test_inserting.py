@@ -1,6 +1,6 @@
 """The one statement that writes: whole or not at all, new rows of existing users alone, errors told apart."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
 import psycopg
@@ -15,6 +15,7 @@ from sidecar.domain.look import Sighting
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule
 from sidecar.errors import AccessDenied, SchemaMismatch, TransientError, WriteRejected
+from sidecar.ports import Landed
 from sidecar.sessions import Role, Sessions
 from tests.direct.cast import INCIDENT, Book, Project
 
@@ -48,12 +49,39 @@ async def test_rows_land_with_their_values_and_the_digest_of_the_whole_row(
     project: Project, data: PostgresData, rule: Rule, rows: Sequence[PlanRow]
 ) -> None:
     landed = await data.insert(rule, rows, None)
-    assert landed.rows == {row.key: row.values for row in rows}
-    assert landed.rows == await data.read_rows(rule, [row.key for row in rows])
+    assert landed.rows == {}
+    keys = [row.key for row in rows]
+    assert await data.read_rows(rule, keys) == {row.key: row.values for row in rows}
     stored = await digests(project)
-    assert landed.digests == {key: digest for key, digest in stored.items() if key in landed.rows}
+    assert found(landed) == {key: stored[key] for key in keys}
     await project.sql("update public.users set avatar_url = 'seen.png' where id = %s", INCIDENT)
-    assert (await digests(project))[INCIDENT] != landed.digests[INCIDENT]
+    assert (await digests(project))[INCIDENT] != found(landed)[INCIDENT]
+
+
+def found(landed: Landed) -> Mapping[str, str]:
+    """The digest of every row that came to be."""
+    assert landed.as_planned is None or landed.as_planned.count == len(landed.as_planned.by_key)
+    return {**landed.digests, **(landed.as_planned.by_key if landed.as_planned else {})}
+
+
+ALTERED = {
+    "another value": "new.full_name := 'Somebody Else'",
+    "a key more in an object": "new.metadata := new.metadata || '{\"gift\": true}'",
+    "nothing where a value was planned": "new.full_name := null",
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+async def test_a_row_that_a_trigger_altered_is_never_told_as_planned(
+    project: Project, data: PostgresData, rule: Rule, rows: Sequence[PlanRow], how: str
+) -> None:
+    body = f"begin if new.id = '{INCIDENT}' then {ALTERED[how]}; end if; return new; end"
+    await project.sql(f"create function alter_it() returns trigger language plpgsql as $${body}$$")
+    await project.sql("create trigger t before insert on public.users for each row execute function alter_it()")
+    landed = await data.insert(rule, rows, None)
+    assert set(landed.rows) == {INCIDENT}
+    assert landed.rows == await data.read_rows(rule, [INCIDENT])
+    assert found(landed).keys() == {row.key for row in rows}
 
 
 async def digests(project: Project) -> dict[str, str]:
@@ -72,7 +100,7 @@ async def test_a_row_that_exists_is_passed_over_and_stays_as_it_is(
     await data.insert(rule, rows[:1], None)
     await project.sql("update public.users set credits_balance = 1 where id = %s", rows[0].key)
     landed = await data.insert(rule, rows, None)
-    assert set(landed.rows) == {row.key for row in rows[1:]}
+    assert found(landed).keys() == {row.key for row in rows[1:]}
     assert await project.sql("select credits_balance from public.users where id = %s", rows[0].key) == [(1,)]
 
 
@@ -82,7 +110,7 @@ async def test_a_row_of_a_user_who_is_gone_by_now_is_not_written(
     await project.sql("alter table public.users drop constraint users_id_fkey")
     await project.sql("delete from auth.users where id = %s", rows[0].key)
     landed = await data.insert(rule, rows, None)
-    assert set(landed.rows) == {row.key for row in rows[1:]}
+    assert found(landed).keys() == {row.key for row in rows[1:]}
 
 
 async def test_amounts_are_written_exactly(
@@ -163,7 +191,7 @@ async def test_in_a_callers_transaction_nothing_has_happened_before_it_commits(
     async def fail_after_the_insert() -> None:
         async with sessions.writing(Role.FIXER) as connection:
             landed = await data.insert(rule, rows, connection)
-            assert len(landed.rows) == 13
+            assert len(found(landed)) == 13
             assert (await connection.exec_driver_sql("select current_user")).scalar() == Role.FIXER
             raise RuntimeError("the batch failed")
 

@@ -12,6 +12,7 @@ from sidecar.domain.decide import GuardName
 from sidecar.domain.finding import FindingClass
 from sidecar.domain.look import ProofFailure
 from sidecar.domain.plan import PlanStatus
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.rule import Mode, Origin
 from sidecar.domain.run import Outcome, RowResult, RunStatus
 from sidecar.domain.survey import SurveyClass
@@ -65,6 +66,12 @@ def _elsewhere() -> Iterator[Group]:
     for what, page, words in reference:
         yield Group(what=what, words=words, page=f"docs/reference/{page}")
     yield Group(what="verb", words=verbs(), page="docs/reference/cli.md", headings=("Verbs",))
+    yield Group(
+        what="reason of every kind",
+        words=[str(reason) for reason in CommonReason],
+        page="docs/reference/checks.md",
+        headings=("What every check can do", "Reasons of every kind"),
+    )
     for kind in KINDS.values():
         reasons = [str(reason) for reason in kind.reasons]
         yield Group(

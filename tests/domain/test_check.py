@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.check import CheckState, Flip, Observation, Verdict, fold
+from sidecar.domain.check import CheckState, Flip, Observation, Verdict, fold, seen_from
 from tests.domain.cast import NOW, a_check, observation
 
 UP, DOWN, BLIND = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
@@ -88,3 +88,14 @@ def test_an_observation_is_ok_exactly_when_it_is_healthy(verdict: Verdict, reaso
             taken_at=NOW,
             duration_seconds=0.0,
         )
+
+
+def test_what_was_seen_too_long_ago_is_unknown_whatever_it_was() -> None:
+    check = a_check()
+    state, _ = fold(check, CheckState(), observation(UP))
+    edge = NOW + timedelta(seconds=2 * check.every_seconds)
+
+    assert seen_from(check, state, edge) == state
+    stale = seen_from(check, state, edge + timedelta(seconds=1))
+    assert (stale.verdict, stale.last) == (BLIND, state.last)
+    assert seen_from(check, CheckState(verdict=UP, since=NOW), NOW).verdict is BLIND, "of an earlier process"

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.check import Verdict
-from sidecar.domain.key_evidence import Bypass, Evidence, Step, TableSight
+from sidecar.domain.key_evidence import Bypass, Evidence, Step, TableSight, UserSight, WriteSight
 from sidecar.domain.key_lint import KeyFamily, KeyLint, lint, project_ref
+from sidecar.domain.key_proof import proven
 from sidecar.domain.reasons import ServiceKeyReason
 from sidecar.domain.rule import Table
-from sidecar.domain.service_key import _ok, judge
+from sidecar.domain.service_key import judge
 from sidecar.errors import Unreached
 
 STATUSES = [200, 201, 204, 206, 300, 302, 400, 401, 402, 403, 404, 406, 416, 429, 500, 502, 503, 504, 520, 540, 544]
@@ -25,6 +26,7 @@ MESSAGES += ["permission denied for table users", "permission denied for schema 
 MESSAGES += ["Forbidden use of secret API key in browser", "overdue_payment", "No suitable key or wrong key type"]
 
 
+MESSAGES += ["Unauthorized"]
 HEADERS: list[dict[str, str]] = [{}, {"sb-error-code": "x"}, {"sb-project-ref": "a" * 20}, {"sb-project-ref": "b" * 20}]
 COUNTS = st.sampled_from([None, 0, 1, 2, 5])
 ATTRIBUTES: Mapping[str, st.SearchStrategy[Any]] = {
@@ -34,6 +36,7 @@ ATTRIBUTES: Mapping[str, st.SearchStrategy[Any]] = {
     "message": st.sampled_from(MESSAGES),
     "hint": st.sampled_from(["", "Only the `service_role` API key can be used for this endpoint."]),
     "headers": st.sampled_from(HEADERS),
+    "media": st.sampled_from(["application/json", "text/plain", "application/openapi+json"]),
     "is_html": st.booleans(),
     "rows": COUNTS,
     "total": COUNTS,
@@ -47,6 +50,7 @@ REFUSED = Step(name="S1", status=401, message="No API key found in request")
 ROW = Step(name="S3", status=200, rows=1, matches=True)
 NO_ROW = Step(name="S2", status=200, rows=0)
 DENIED = Step(name="S2", status=401, code="42501")
+KEY_SET = Step(name="S1 key set", status=200, matches=True)
 ADMIN = Step(name="S4", status=200, total=3)
 SOME = Step(name="S5", status=206, rows=1, total=3)
 NONE = Step(name="S5", status=200, rows=0, total=0)
@@ -94,6 +98,23 @@ PARTS: Mapping[str, st.SearchStrategy[Any]] = {
     "service_canary": maybe(near(ROW)),
     "admin": maybe(near(ADMIN)),
     "root": maybe(near(ADMIN)),
+    "anon_root": maybe(near(REFUSED)),
+    "key_set": maybe(near(KEY_SET)),
+    "user": st.one_of(
+        st.none(),
+        st.builds(
+            UserSight,
+            sign_in=maybe(near(ADMIN)),
+            own=maybe(near(ROW)),
+            others=st.lists(near(NO_ROW, DENIED), max_size=2).map(tuple),
+            control=maybe(near(NO_ROW)),
+            control_own=maybe(near(ROW)),
+        ),
+    ),
+    "write": st.one_of(
+        st.none(),
+        st.builds(WriteSight, written=near(ROW), by_anon=maybe(near(NO_ROW, DENIED)), read_back=maybe(near(ROW))),
+    ),
     "tables": SIGHTS.map(tuple),
     "by_witness": st.booleans(),
     "rpc": maybe(near(FUNCTION, ABSENT)),
@@ -123,6 +144,10 @@ HEALTHY = Evidence(
 )
 
 
+BOUND = UserSight(own=ROW, others=(NO_ROW, DENIED), control=NO_ROW, control_own=ROW)
+LANDED = WriteSight(written=ROW, by_anon=NO_ROW, read_back=ROW)
+
+
 @st.composite
 def evidence(draw: st.DrawFn) -> Evidence:
     """Anything at all, and often something that is nearly healthy."""
@@ -136,6 +161,22 @@ def answered(step: Step | None) -> bool:
 
 def shut(step: Step) -> bool:
     return (step.status, step.code) == (401, "42501") or (answered(step) and not step.rows and not step.total)
+
+
+def one(step: Step | None) -> bool:
+    return answered(step) and step is not None and step.rows == 1 and step.matches
+
+
+def bound(user: UserSight) -> bool:
+    """S7 in words of its own."""
+    seen = (*user.others, user.control)
+    denied = [step is not None and (shut(step) or (step.status, step.code) == (403, "42501")) for step in seen]
+    return one(user.own) and one(user.control_own) and len(denied) > 1 and all(denied)
+
+
+def landed(write: WriteSight) -> bool:
+    """S8 in words of its own."""
+    return one(write.written) and write.by_anon is not None and shut(write.by_anon) and one(write.read_back)
 
 
 def row_31(seen: Evidence) -> bool:
@@ -159,9 +200,12 @@ def row_31(seen: Evidence) -> bool:
     agrees = says is not None and (says.user, says.bypass, any(says.active.values())) == ("service_role", True, False)
     claims = [
         seen.lint.fault is None and not seen.lint.anon_fault,
-        s1.status == 401 and not s1.is_html,
+        (s1.status == 401 and not s1.is_html) or (seen.key_set is not None and seen.key_set.matches),
         answered(s3) and s3.rows == 1 and s3.matches,
-        any(step is not None and step.status == 200 for step in (seen.admin, seen.root)),
+        (seen.admin is not None and seen.admin.status == 200)
+        or (seen.root is not None and seen.root.status == 200 and seen.anon_root is not None),
+        seen.user is None or bound(seen.user),
+        seen.write is None or landed(seen.write),
         bool(seen.tables) and tables,
         shut(s2) and any(answered(step) for step in anon),
         (absent and says is None and not seen.by_witness) or (s6 is not None and s6.status == 200 and agrees),
@@ -227,14 +271,30 @@ def test_no_read_with_an_unlisted_status_is_healthy(status: int) -> None:
         {"tables": ()},
         {"bypass": None},
         {"bypass": replace(AGREES, bypass=False)},
+        {"admin": None, "root": ADMIN},
+        {"admin": None, "root": ADMIN, "anon_root": ADMIN},
+        {"user": UserSight()},
+        {"user": replace(BOUND, own=None)},
+        {"user": replace(BOUND, others=())},
+        {"user": replace(BOUND, others=(NO_ROW, SOME))},
+        {"user": replace(BOUND, control=None)},
+        {"user": replace(BOUND, control=SOME)},
+        {"user": replace(BOUND, control_own=replace(ROW, matches=False))},
+        {"write": replace(LANDED, written=replace(ROW, rows=0))},
+        {"write": replace(LANDED, by_anon=None)},
+        {"write": replace(LANDED, by_anon=SOME)},
+        {"write": replace(LANDED, read_back=None)},
+        {"write": replace(LANDED, read_back=replace(ROW, matches=False))},
         {"by_witness": True, "rpc": ABSENT, "bypass": None},
         {"by_witness": True, "rpc": None, "bypass": None},
         {"by_witness": True, "bypass": replace(AGREES, active={"public.users": True})},
     ],
 )
 def test_row_31_needs_every_claim_although_earlier_rows_already_catch_most(changed: dict[str, Any]) -> None:
-    assert _ok(HEALTHY) is not None
-    assert _ok(replace(HEALTHY, **changed)) is None
+    assert proven(HEALTHY) is not None
+    assert proven(replace(HEALTHY, user=BOUND, write=LANDED)) is not None
+    assert proven(replace(HEALTHY, admin=None, root=ADMIN, anon_root=REFUSED)) is not None
+    assert proven(replace(HEALTHY, **changed)) is None
 
 
 @pytest.mark.parametrize("rpc", [ABSENT, None])
@@ -260,6 +320,20 @@ def test_verdicts_follow_the_sentence_above_the_table() -> None:
         *("wrong_endpoint", "db_down", "schema_cache_loading", "pool_exhausted", "statement_timeout", "rate_limited"),
         *("key_rejected_unknown", "anon_probe_dead", "checker_broken", "inconsistent", "unknown"),
     }
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        Step(name="S1", status=401, media="text/plain", message="Unauthorized"),
+        Step(name="S1", status=200, media="application/openapi+json"),
+    ],
+)
+def test_a_hosted_name_is_never_answered_for_by_a_gateway_of_ones_own(wire: Step) -> None:
+    at_home = replace(HEALTHY, wire=wire, key_set=KEY_SET, lint=replace(KNOWN, ref=None))
+    assert judge(at_home).reason is ServiceKeyReason.OK
+    assert judge(replace(at_home, lint=KNOWN)).reason is ServiceKeyReason.WRONG_ENDPOINT
+    assert judge(replace(at_home, key_set=None)).reason is ServiceKeyReason.WRONG_ENDPOINT
 
 
 def test_an_answer_of_another_project_is_the_wrong_endpoint() -> None:

@@ -16,7 +16,7 @@ from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import RowResult
 from sidecar.domain.survey import Survey, Surveyed
 from sidecar.engine.cycle import Cycle
-from sidecar.engine.lease import TTL_SECONDS
+from sidecar.engine.lease import Leases
 from sidecar.engine.watch import Watch
 from sidecar.ports import FreezeSwitch, Probe, Signals, State, StoredPlan
 from tests.domain.cast import CATALOGUE, DETECT, GUARD, a_check, chain, rule_with, subject
@@ -94,11 +94,11 @@ class Stage:
             switch=self.switch,
             signals=self.signals,
             watch=self.watch,
+            leases=Leases(state=self.state, reporter=self.reporter, clock=self.clock, holder=self.holder),
             reporter=self.reporter,
             stopping=self._asked_to_stop,
             holder=self.holder,
             new_id=new_id,
-            lease_seconds=TTL_SECONDS,
         )
         self.looker, self.verifier, self.breakers = parts.looker, parts.verifier, parts.breakers
         self.applier, self.runner, self.ender = parts.applier, parts.runner, parts.ender

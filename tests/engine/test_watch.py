@@ -1,13 +1,16 @@
 """A look by a check ends in an observation, whatever the probe does."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from sidecar.domain.check import CheckState, Verdict
+from sidecar.domain.check import Check, CheckState, Observation, Verdict
 from sidecar.domain.event import CheckObserved, FaultCaught
 from sidecar.engine.watch import Watch
 from sidecar.errors import TargetUnreachable, Unreached
 from sidecar.ports import State
-from tests.domain.cast import a_check
+from tests.domain.cast import a_check, observation
 from tests.fakes import START, FakeClock, FakeProbe, RecordingReporter
 
 
@@ -76,3 +79,191 @@ async def test_what_ends_the_process_is_not_taken_for_a_bug_of_the_probe(state: 
     watch = Watch({"service_key": Ending()}, state=state, reporter=RecordingReporter(), clock=clock)  # type: ignore[dict-item]  # never answers
     with pytest.raises(KeyboardInterrupt):
         await watch.look(a_check())
+
+
+class Named:
+    """Answers for each check by its name, and keeps the order in which it was asked."""
+
+    def __init__(self, verdicts: dict[str, Verdict]) -> None:
+        self.verdicts = verdicts
+        self.asked: list[str] = []
+
+    async def __call__(self, check: Check) -> Observation:
+        self.asked.append(check.name)
+        await asyncio.sleep(0)
+        verdict = self.verdicts[check.name]
+        return replace(observation(verdict), check=check.name, taken_at=START)
+
+
+GATEWAY = a_check("gateway", fail_after=2)
+CHILD = replace(a_check("models"), depends_on=("gateway",))
+UP, DOWN, BLIND = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
+
+
+def family(state: State, clock: FakeClock, **verdicts: Verdict) -> tuple[Watch, Named, RecordingReporter]:
+    probe, reporter = Named(verdicts), RecordingReporter()
+    watch = Watch(state=state, reporter=reporter, clock=clock)
+    watch.follow({"service_key": probe}, [GATEWAY, CHILD])
+    return watch, probe, reporter
+
+
+async def test_a_child_of_a_parent_that_is_down_is_unknown_and_is_not_looked_at(state: State, clock: FakeClock) -> None:
+    watch, probe, _ = family(state, clock, gateway=DOWN, models=DOWN)
+    seen = await watch.look(CHILD)
+
+    assert (seen.verdict, seen.reason, seen.detail) == (BLIND, "dependency_down", "gateway is unhealthy")
+    assert probe.asked == ["gateway"], "of a parent nothing was known, so it was asked first"
+    assert watch.stands("models").verdict is BLIND
+    probe.verdicts["gateway"] = UP
+    await watch.look(GATEWAY)
+    assert (await watch.look(CHILD)).verdict is DOWN
+
+
+async def test_a_parent_that_begins_to_fail_takes_its_childs_failure_upon_itself(
+    state: State, clock: FakeClock
+) -> None:
+    watch, probe, _ = family(state, clock, gateway=UP, models=UP)
+    assert (await watch.look(CHILD)).verdict is UP
+    probe.verdicts |= {"gateway": DOWN, "models": DOWN}
+    await watch.look(GATEWAY)
+    seen = await watch.look(CHILD)
+
+    assert watch.stands("gateway").verdict is UP, "one failure is not enough for it"
+    assert (seen.verdict, seen.reason, seen.notes) == (BLIND, "dependency_down", ("key_expired",))
+    probe.verdicts["models"] = UP
+    assert (await watch.look(CHILD)).verdict is UP, "what is seen to be well is told"
+
+
+async def test_a_stale_parent_leaves_its_child_unknown(state: State, clock: FakeClock) -> None:
+    watch, probe, _ = family(state, clock, gateway=UP, models=UP)
+    await watch.look(GATEWAY)
+    clock.advance(121)
+    assert (await watch.look(CHILD)).reason == "dependency_unknown"
+    assert probe.asked == ["gateway"]
+    assert (await watch.look(CHILD, alone=True)).verdict is UP, "a person asked for this very check"
+
+
+async def test_a_check_never_looks_twice_at_once(state: State, clock: FakeClock) -> None:
+    inside, most = 0, 0
+
+    class Counting:
+        async def __call__(self, check: Check) -> Observation:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+            return replace(observation(UP), check=check.name)
+
+    watch = Watch({"service_key": Counting()}, state=state, reporter=RecordingReporter(), clock=clock)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(watch.look(a_check()))
+    assert most == 1
+
+
+class Trying:
+    """Takes its time for each try, and keeps how long it was given."""
+
+    def __init__(self, clock: FakeClock, *answers: Verdict, takes_seconds: float = 1.0) -> None:
+        self.given: list[float] = []
+        self.retry_after_seconds: float | None = None
+        self._clock, self._answers, self._takes_seconds = clock, list(answers), takes_seconds
+
+    async def __call__(self, check: Check) -> Observation:
+        self.given.append(check.timeout_seconds)
+        await asyncio.sleep(0)
+        self._clock.advance(min(self._takes_seconds, check.timeout_seconds))
+        seen = observation(self._answers.pop(0))
+        return replace(seen, check=check.name, retry_after_seconds=self.retry_after_seconds)
+
+
+RETRIED = replace(a_check(), retries=2, retry_wait_seconds=0.5)
+
+
+async def tried(state: State, clock: FakeClock, probe: Trying, check: Check = RETRIED) -> Observation:
+    return await Watch({"service_key": probe}, state=state, reporter=RecordingReporter(), clock=clock).look(check)
+
+
+async def test_a_look_that_passes_at_the_second_try_is_healthy_and_says_so(state: State, clock: FakeClock) -> None:
+    seen = await tried(state, clock, Trying(clock, DOWN, UP))
+
+    assert (seen.verdict, seen.notes, seen.duration_seconds) == (UP, ("passed_on_retry",), 2.5)
+    assert (seen.facts["attempts"], seen.facts["failed_attempts"]) == (2, ["key_expired"])
+
+
+async def test_without_the_key_a_failure_is_not_tried_again(state: State, clock: FakeClock) -> None:
+    probe = Trying(clock, DOWN, UP)
+    assert (await tried(state, clock, probe, a_check())).verdict is DOWN
+    assert len(probe.given) == 1
+
+
+async def test_all_tries_together_stay_within_the_one_deadline(state: State, clock: FakeClock) -> None:
+    probe = Trying(clock, DOWN, DOWN, DOWN, takes_seconds=99)
+    seen = await tried(state, clock, probe)
+
+    assert (seen.verdict, len(probe.given)) == (DOWN, 3)
+    assert seen.duration_seconds == pytest.approx(RETRIED.timeout_seconds)
+    assert probe.given == pytest.approx([3.0, 3.0, 3.0])
+
+
+async def test_a_target_that_asks_to_be_left_alone_is_not_tried_again(state: State, clock: FakeClock) -> None:
+    probe = Trying(clock, DOWN, UP)
+    probe.retry_after_seconds = 30.0
+    seen = await tried(state, clock, probe)
+    assert (seen.verdict, seen.facts["attempts"]) == (DOWN, 1)
+
+
+class Net:
+    def __init__(self, *, up: bool) -> None:
+        self.up, self.asked = up, 0
+
+    async def connected(self) -> bool:
+        self.asked += 1
+        return self.up
+
+
+async def seen_with(
+    state: State, clock: FakeClock, net: Net, verdict: Verdict, check: Check | None = None
+) -> Observation:
+    watch = Watch(state=state, reporter=RecordingReporter(), clock=clock)
+    watch.follow({"service_key": FakeProbe(verdict)}, [a_check()], None, net)
+    return await watch.look(check or a_check())
+
+
+async def test_without_a_network_of_our_own_a_failure_is_not_the_targets(state: State, clock: FakeClock) -> None:
+    seen = await seen_with(state, clock, Net(up=False), DOWN)
+    assert (seen.verdict, seen.reason, seen.notes) == (BLIND, "no_connectivity", ("because_unhealthy",))
+
+
+async def test_with_a_network_a_failure_stays_one_and_success_asks_nobody(state: State, clock: FakeClock) -> None:
+    up, down = Net(up=True), Net(up=False)
+    assert (await seen_with(state, clock, up, DOWN)).verdict is DOWN
+    assert (await seen_with(state, clock, down, UP)).verdict is UP
+    assert (up.asked, down.asked) == (1, 0)
+
+
+async def test_a_target_that_answered_or_stands_beside_us_is_judged_as_seen(state: State, clock: FakeClock) -> None:
+    down = Net(up=False)
+    assert (await seen_with(state, clock, down, DOWN, replace(a_check(), outside=False))).verdict is DOWN
+    watch = Watch(state=state, reporter=RecordingReporter(), clock=clock)
+
+    async def answered(check: Check) -> Observation:
+        return replace(observation(DOWN), check=check.name, facts={"status": 500})
+
+    watch.follow({"service_key": answered}, [a_check()], None, down)
+    assert (await watch.look(a_check())).verdict is DOWN
+    assert down.asked == 0
+
+
+async def test_a_bug_in_what_surrounds_a_probe_blinds_that_check_alone(state: State, clock: FakeClock) -> None:
+    class Broken(Net):
+        async def connected(self) -> bool:
+            raise RuntimeError("a bug")
+
+    watch = Watch(state=state, reporter=(reporter := RecordingReporter()), clock=clock)
+    other = replace(a_check("other"), outside=False)
+    watch.follow({"service_key": FakeProbe(DOWN)}, [a_check(), other], None, Broken(up=True))
+    assert (await watch.look(a_check())).reason == "probe_failed"
+    assert (await watch.look(other)).verdict is DOWN
+    assert [fault.where for fault in reporter.told(FaultCaught)] == ["check service-key"]

@@ -191,6 +191,73 @@ async def test_a_request_brings_the_next_tick_forward_but_not_into_a_backoff() -
         ticker.stop()
 
 
+async def test_another_pace_holds_until_the_own_one_comes_back_on_its_own_grid() -> None:
+    hearing = Hearing()
+    async with Supervisor(hearing) as supervisor:
+        ticker = a_ticker(supervisor, hearing)
+        ticker.add(a_tick(nothing, every_seconds=600))
+        ticker.start()
+        own = next_at(ticker)
+        ticker.set_pace("check", "backend", 20)
+        soon = next_at(ticker)
+        assert timedelta(seconds=19) < soon - datetime.now(UTC) < timedelta(seconds=22.1)
+        ticker.set_pace("check", "backend", 20)
+        assert next_at(ticker) == soon, "asking twice moves nothing"
+        ticker.set_pace("check", "backend", 600)
+        grid = ticker._scheduler.get_job("check backend").trigger
+        assert (grid._every_seconds, grid._start_at) == (600, own)
+        ticker.stop()
+    assert hearing.events == []
+
+
+async def test_a_faster_pace_does_not_break_a_backoff_and_stays_after_it() -> None:
+    hearing = Hearing()
+    async with Supervisor(hearing) as supervisor:
+        ticker = a_ticker(supervisor, hearing)
+        ticker.add(a_tick(nothing, every_seconds=600))
+        ticker.start()
+        ticker.not_before("check", "backend", 300)
+        ticker.set_pace("check", "backend", 20)
+        at = next_at(ticker)
+        assert at > datetime.now(UTC) + timedelta(seconds=290)
+        grid = ticker._scheduler.get_job("check backend").trigger
+        assert timedelta(seconds=10) < grid.get_next_fire_time(at, at) - at < timedelta(seconds=23)
+        ticker.stop()
+
+
+async def test_ticks_at_another_pace_are_counted_as_any_and_none_is_lost() -> None:
+    hearing = Hearing()
+    async with Supervisor(hearing) as supervisor:
+        ticker = a_ticker(supervisor, hearing)
+        ticker.add(a_tick(nothing, every_seconds=60))
+        ticker.start()
+        ticker.set_pace("check", "backend", 0.05)
+        await hearing.first(TickStarted, count=4)
+        ticker.stop()
+    assert not [event for event in hearing.events if isinstance(event, TickMissed)]
+
+
+async def test_what_was_removed_ticks_no_more_and_its_name_is_free() -> None:
+    hearing, release = Hearing(), asyncio.Event()
+
+    async def work() -> None:
+        await release.wait()
+
+    async with Supervisor(hearing) as supervisor:
+        ticker = a_ticker(supervisor, hearing)
+        ticker.add(a_tick(work, every_seconds=0.05))
+        ticker.start()
+        await hearing.first(TickStarted)
+        ticker.remove("check", "backend")
+        assert ticker._scheduler.get_job("check backend") is None
+        assert supervisor.running == ("check backend",), "its work goes on"
+        with pytest.raises(KeyError):
+            ticker.set_pace("check", "backend", 1)
+        ticker.add(a_tick(nothing))
+        ticker.stop()
+        release.set()
+
+
 async def test_a_name_ticks_once() -> None:
     hearing = Hearing()
     async with Supervisor(hearing) as supervisor:

@@ -1,6 +1,17 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import afterwards, direct, looking, memory, reporting, steering, stopping, trail
+from tests.mutations import (
+    afterwards,
+    behaving,
+    checking,
+    direct,
+    looking,
+    memory,
+    reporting,
+    steering,
+    stopping,
+    trail,
+)
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -47,5 +58,7 @@ GUARDS = (
     *stopping.GUARDS,
     *memory.GUARDS,
     *direct.GUARDS,
+    *behaving.GUARDS,
+    *checking.GUARDS,
     *looking.GUARDS,
 )

@@ -1,9 +1,12 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from sidecar.domain.plan import PlanStatus
+from sidecar.errors import PlanInvalid
 from sidecar.ports import State
+from sidecar.state.plans import packed, unpacked
 from tests.state.cast import KEYS, NOW, RULE, TABLE, a_plan, a_run, later, take
 
 
@@ -113,3 +116,21 @@ async def test_when_two_start_the_same_plan_one_run_is_stored(state: State) -> N
     ]
     assert starts == [True, False, False, False]
     assert [run.id for run in await state.runs()] == ["run-0"]
+
+
+async def test_a_long_plan_comes_back_whole(state: State) -> None:
+    """It is kept compressed: its text would take seconds of a write transaction."""
+    long = a_plan(keys=[f"{number:036}" for number in range(1000)])
+    await state.save_plan(long, PlanStatus.WAITING, "olga")
+    stored = await state.plan(long.id)
+    assert stored is not None
+    assert (stored.plan, stored.plan.hash) == (long, long.hash)
+
+
+@pytest.mark.parametrize("harm", [lambda body: body[:-8], lambda body: body[:5] + "%" + body[6:], lambda _: "zlib:"])
+def test_a_long_plan_that_was_damaged_is_none(harm: Callable[[str], str]) -> None:
+    body = packed(a_plan(keys=[f"{number:036}" for number in range(1000)]))
+    assert body.startswith("zlib:")
+    assert len(body) < len(unpacked(body)) / 5
+    with pytest.raises(PlanInvalid):
+        unpacked(harm(body))

@@ -14,6 +14,7 @@ from sidecar.domain.event import (
     BreakerRead,
     CapMeasured,
     CheckObserved,
+    ConfigLoaded,
     CycleFinished,
     DamageRecurred,
     Event,
@@ -226,6 +227,8 @@ def one_of_each() -> tuple[Event, ...]:
         LeaseMoved(lease="public.users", epoch=4, held=False, lost=True),
         AuditChecked(verdict=Verdict.HEALTHY, seq=7, hash="ab" * 32, rows=7),
         AuditChecked(verdict=Verdict.UNHEALTHY, seq=3, rows=2, flaw="row_changed", detail="it was edited"),
+        ConfigLoaded(at=AT, by="start", digest="cd" * 32, checks=2, rules=1),
+        ConfigLoaded(at=AT, by="SIGHUP", digest="cd" * 32, checks=2, rules=1, problems=("sidecar.yaml:1:1: no",)),
         LifecycleChanged(phase="started", detail="version 0.1.0"),
         FaultCaught(where="check backend", error_type="KeyError", detail="watch.py:40 in look"),
     )

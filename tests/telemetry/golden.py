@@ -11,6 +11,7 @@ from sidecar.domain.check import JSON, Verdict
 from sidecar.domain.event import (
     AuditChecked,
     CapMeasured,
+    ConfigLoaded,
     Event,
     FreezeRead,
     RunStarted,
@@ -63,6 +64,7 @@ def a_story() -> Sequence[Event]:
         RunStarted(rule=RULE, run_id="r2", plan_id="p2", rows=2, resumed=False),
         settled({RowResult.INSERTED: 1}, done=1, total=2),
         AuditChecked(verdict=Verdict.HEALTHY, seq=41, hash="ab" * 32, rows=41),
+        ConfigLoaded(at=AT, by="start", digest="cd" * 32, checks=2, rules=1),
     )
 
 

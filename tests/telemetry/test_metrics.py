@@ -2,6 +2,7 @@ import asyncio
 import threading
 from collections import UserDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from sidecar.domain.check import JSON, CheckState, Verdict
 from sidecar.domain.decide import GuardName
+from sidecar.domain.dependence import BARRED
 from sidecar.domain.event import (
     BatchSettled,
     CapMeasured,
@@ -25,6 +27,7 @@ from sidecar.domain.event import (
 )
 from sidecar.domain.finding import FindingClass
 from sidecar.domain.look import ProofFailure
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.telemetry.catalogue import CATALOGUE, VIOLATIONS
 from sidecar.telemetry.metrics import (
@@ -33,7 +36,6 @@ from sidecar.telemetry.metrics import (
     MISSED_CAUSES,
     NOTIFICATION_RESULTS,
     PHASES,
-    PROBE_FAILED,
     ROLES,
     UNLISTED,
     Metrics,
@@ -132,7 +134,7 @@ def test_every_label_value_comes_from_a_closed_set(registry: CollectorRegistry, 
         "check": {"backend", "service-key"},
         "kind": set(REASONS),
         "severity": {"critical"},
-        "reason": {reason for listed in REASONS.values() for reason in listed} | {PROBE_FAILED},
+        "reason": {reason for listed in REASONS.values() for reason in listed} | set(CommonReason),
         "phase": set(PHASES),
         "cause": set(MISSED_CAUSES),
         "rule": {RULE},
@@ -182,6 +184,9 @@ def test_failures_are_preset_for_every_reason_of_the_kind_and_count_looks_that_c
         "condition_failed",
         "probe_failed",
     }
+    other = CollectorRegistry()
+    Metrics(other, [replace(BACKEND, depends_on=("gateway",))], REASONS, [])
+    assert {reason for _, _, reason in series(other, "sidecar_check_failures_total")} >= BARRED
     metrics.hear(observed(KEY, Verdict.UNKNOWN, "network_down"))
     metrics.hear(observed(KEY, Verdict.HEALTHY))
     assert series(registry, "sidecar_check_failures_total")["service-key", "service_key", "network_down"] == 1
@@ -195,7 +200,56 @@ def test_the_reason_of_the_key_is_one_hot_and_absent_before_the_first_look(
     metrics.hear(observed(KEY, Verdict.UNHEALTHY, "rls_still_applied"))
     metrics.hear(observed(KEY, Verdict.HEALTHY))
     seen = series(registry, "sidecar_service_key_reason")
-    assert seen == {(reason,): float(reason == "ok") for reason in (*REASONS["service_key"], PROBE_FAILED)}
+    assert seen == {(reason,): float(reason == "ok") for reason in (*REASONS["service_key"], *CommonReason)}
+
+
+def test_no_green_outlives_two_intervals(registry: CollectorRegistry) -> None:
+    now = 1000.0
+    metrics = Metrics(registry, [BACKEND, KEY], REASONS, [], monotonic=lambda: now)
+    facts: dict[str, JSON] = {"rows_visible": {"public.users|service": 5}}
+    metrics.hear(observed(BACKEND, Verdict.HEALTHY, phases={"connect": 0.01}))
+    metrics.hear(observed(KEY, Verdict.HEALTHY, facts=facts))
+    names = ("sidecar_check_up", "sidecar_check_phase_seconds", "sidecar_service_key_reason", "sidecar_rows_visible")
+    now += 2 * BACKEND.every_seconds - 1
+    assert all(series(registry, name) for name in names)
+    now += 2
+    assert [series(registry, name) for name in names] == [{}] * 4
+    assert series(registry, "sidecar_check_last_run_timestamp_seconds"), "an instant does not age"
+    metrics.hear(observed(BACKEND, Verdict.HEALTHY))
+    assert set(series(registry, "sidecar_check_up")) == {("backend", "http", "critical")}
+
+
+def test_a_reload_keeps_counting_and_drops_the_series_of_what_is_gone(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry, [BACKEND, KEY], REASONS, [a_rule()])
+    for event in a_story():
+        metrics.hear(event)
+    runs = series(registry, "sidecar_check_runs_total")["backend", "http"]
+    other = a_check("other")
+    metrics.follow([BACKEND, other], [])
+    metrics.hear(proven({"repairable": 1}))
+    text = generate_latest(registry).decode()
+    assert series(registry, "sidecar_check_runs_total") == {("backend", "http"): runs, ("other", "http"): 0}
+    for gone in ('check="service-key"', f'rule="{RULE}"', 'reason="rls_still_applied"', "public.users|"):
+        assert gone not in text, gone
+    metrics.follow([BACKEND, KEY], [a_rule()])
+    metrics.hear(proven({"repairable": 1}))
+    assert series(registry, "sidecar_rule_violations")["repairable", RULE] == 1
+    assert series(registry, "sidecar_check_runs_total")["backend", "http"] == runs
+
+
+def test_further_tries_are_counted_for_the_checks_that_ask_for_them(registry: CollectorRegistry) -> None:
+    retried = replace(a_check(), retries=2)
+    metrics = Metrics(registry, [retried, KEY], REASONS, [])
+    assert series(registry, "sidecar_check_retries_total") == {("backend", "http"): 0}
+    metrics.hear(observed(retried, Verdict.HEALTHY, facts={"attempts": 3}))
+    metrics.hear(observed(retried, Verdict.UNKNOWN, "probe_failed"))
+    assert series(registry, "sidecar_check_retries_total") == {("backend", "http"): 2}
+
+
+def test_a_look_that_was_not_made_has_no_duration(registry: CollectorRegistry, metrics: Metrics) -> None:
+    metrics.hear(observed(BACKEND, Verdict.UNKNOWN, "dependency_down"))
+    assert series(registry, "sidecar_check_duration_seconds_count")["backend", "http"] == 0
+    assert series(registry, "sidecar_check_failures_total")["backend", "http", "dependency_down"] == 1
 
 
 def test_visible_rows_disappear_when_the_last_look_did_not_see_them(

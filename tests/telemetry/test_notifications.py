@@ -3,7 +3,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from sidecar.config.settings import Notice, NotificationConfig
 from sidecar.config.variables import Secret
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.event import CycleFinished, PlanMade
+from sidecar.domain.maintenance import Calendar, Once, Window
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.serving import listen, serving
 from sidecar.telemetry.lines import Line
@@ -243,6 +244,21 @@ async def test_the_same_is_told_again_after_an_hour() -> None:
         told.notifications.hear(WAITING)
         await told.deliver()
     assert len(hook.taken) == 2
+
+
+async def test_a_stop_that_was_announced_is_no_news_and_any_other_freeze_is() -> None:
+    window = Window(name="move", span=Once(starts_at=AT, ends_at=AT + timedelta(hours=1)), freeze=True)
+    announced = replace(a_refusal(), guard=GuardName.FROZEN, value=window.stop)
+    by_hand = replace(announced, value="olga: migration")
+    async with a_hook() as hook:
+        told = telling((hook.url, ALL))
+        told.notifications.follow(told.notifications._webhooks, Calendar((window,)))
+        for refusal in (announced, by_hand):
+            told.notifications.hear(ended(Outcome.REFUSED, run_id=None, refusal=refusal))
+        told.clock.passed = 3600
+        told.notifications.hear(ended(Outcome.REFUSED, run_id=None, refusal=announced))
+        await told.deliver()
+    assert [taken["details"]["value"] for taken in hook.taken] == ["olga: migration", window.stop]
 
 
 async def test_the_queue_is_bounded_and_what_does_not_fit_is_counted() -> None:

@@ -15,7 +15,8 @@ from sidecar.config.settings import Scope, Token
 from sidecar.config.variables import Secret
 from sidecar.serving import listen, serving
 from sidecar.web.app import web_app
-from sidecar.web.logs import AT_ONCE
+from sidecar.web.guard import Door
+from sidecar.web.logs import AT_ONCE, log_routes
 from sidecar.web.records import BODY_BYTES_AT_MOST, SENT_BYTES_AT_MOST
 from tests.web.test_web import a_plain_view
 
@@ -43,7 +44,9 @@ class Taken:
 
 @asynccontextmanager
 async def served(taken: Taken | None, tokens: Sequence[Token] = (DRAIN, READER)) -> AsyncIterator[httpx.AsyncClient]:
-    app = web_app(status=a_plain_view, registry=CollectorRegistry(), ready=ready, tokens=tokens, take_logs=taken)
+    door = Door(tokens)
+    routes = log_routes(door, lambda: taken)
+    app = web_app(status=a_plain_view, registry=CollectorRegistry(), ready=ready, door=door, routes=routes)
     async with serving(app, listen("127.0.0.1", 0)) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         yield client
 

@@ -20,6 +20,7 @@ from sidecar.config.variables import Secret
 from sidecar.errors import StateUnavailable
 from sidecar.serving import listen, serving
 from sidecar.web.app import web_app
+from sidecar.web.guard import Door
 from sidecar.web.pages import CheckRow, RuleRow, RunRow, StatusView
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -43,6 +44,7 @@ def a_view(text: str = "plain") -> StatusView:
                 duration_seconds=5.0012,
             ),
             CheckRow(name="service-key", kind="service_key", verdict="unknown", reason="not looked yet"),
+            CheckRow(name="old", kind="http", verdict="unknown", reason="ok", last_look_at=NOW, is_stale=True),
         ],
         rules=[
             RuleRow(name="credits", summary=text, mode="auto", violations={"repairable": 3, "too_young": 0}),
@@ -80,7 +82,7 @@ async def a_site(
     tokens: Sequence[Token] = (),
     registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = web_app(status=status, registry=registry or CollectorRegistry(), ready=ready, tokens=tokens)
+    app = web_app(status=status, registry=registry or CollectorRegistry(), ready=ready, door=Door(tokens))
     async with serving(app, listen("127.0.0.1", 0)) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         yield client
 
@@ -118,6 +120,7 @@ async def test_the_page_shows_checks_rules_and_runs() -> None:
         "7 s ago",
         "took 5.001 s",
         "not looked yet",
+        "the last look is older than two intervals; it said: ok",
         "never",
         "3 repairable",
         "none",

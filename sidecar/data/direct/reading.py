@@ -11,12 +11,13 @@ from sidecar.data.direct.composing import records, rows_of
 from sidecar.data.direct.relations import ground_of
 from sidecar.data.direct.statements import by_key
 from sidecar.data.direct.subjects import read_subjects
+from sidecar.data.direct.versions import email_column, read_versions
 from sidecar.data.exact import exact_json
 from sidecar.data.rest import Row
 from sidecar.data.shapes import ledger_row_of
 from sidecar.domain.credits import LedgerRow
 from sidecar.domain.look import Facts, Subject
-from sidecar.domain.rule import FromSubject, Rule, Table
+from sidecar.domain.rule import Rule, Table
 from sidecar.errors import AnswerMalformed
 
 
@@ -26,6 +27,7 @@ async def read_facts(connection: AsyncConnection, rule: Rule, keys: Sequence[str
     ledger = await read_ledger(connection, rule, keys)
     subjects = await read_subjects(connection, keys, (await ground_of(connection)).now)
     known = {key: subject for key, subject in subjects.items() if isinstance(subject, Subject)}
+    versions = await read_versions(connection, rule, keys)
     taken = await _taken(connection, rule, {key: s.email for key, s in known.items() if s.email})
     return [
         Facts(
@@ -35,6 +37,7 @@ async def read_facts(connection: AsyncConnection, rule: Rule, keys: Sequence[str
             ledger=tuple(ledger.get(key, ())),
             expected_row=rows.get(key),
             email_taken=key in taken,
+            version=versions.get(key, ""),
         )
         for key in keys
     ]
@@ -63,8 +66,7 @@ async def read_ledger(connection: AsyncConnection, rule: Rule, keys: Sequence[st
 
 async def _taken(connection: AsyncConnection, rule: Rule, emails: Mapping[str, str]) -> set[str]:
     """Return the keys whose e-mail another row has, as Supabase Auth spells it (it stores lower case)."""
-    values = rule.repair.values.items()
-    column = next((name for name, s in values if isinstance(s, FromSubject) and s.path == ("email",)), None)
+    column = email_column(rule)
     if column is None or not emails:
         return set()
     expects = rule.detect.expects

@@ -43,11 +43,11 @@ async def read_subjects(
         raise SchemaMismatch(f"auth.users has no column {', '.join(lacking)}")
     columns = tuple(name for name in (*NEEDED, *SHOWN) if name in there)
     statement = by_key(AUTH_USERS, "id", columns)
-    found = await rows_of(connection, statement, {"keys": records("id", [key for key in keys if _is_id(key)])})
+    found = await rows_of(connection, statement, {"keys": records("id", [key for key in keys if is_id(key)])})
     return dict.fromkeys(keys, Missing.GONE) | {key: _read(key, text, now) for key, text in found}
 
 
-def _is_id(key: str) -> bool:
+def is_id(key: str) -> bool:
     """Say whether a key spells a uuid as PostgreSQL does; no user has another one."""
     try:
         return str(UUID(key)) == key

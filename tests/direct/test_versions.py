@@ -1,0 +1,72 @@
+"""Whatever changes about a planned user moves the version of his facts, and nothing else does."""
+
+import pytest
+
+from sidecar.data.postgres import PostgresData
+from sidecar.domain.plan import PlanRow
+from sidecar.domain.rule import Rule
+from tests.direct.cast import INCIDENT, Project
+
+MOVEMENT = "insert into public.credit_transactions (user_id, transaction_type, amount, balance_after)"
+OTHER = """
+select id::text from auth.users a
+where id <> %s and not exists (select from public.users u where u.id = a.id) limit 1
+"""
+CHANGES = {
+    "a movement": f"{MOVEMENT} values (%s, 'bonus', 1, 1201)",
+    "an edited movement": "update public.credit_transactions set description = 'edited' where user_id = %s",
+    "a movement that is gone": """
+        delete from public.credit_transactions
+        where ctid = (select max(ctid) from public.credit_transactions where user_id = %s)
+    """,
+    "a user with another name": "update auth.users set raw_user_meta_data = '{}' where id = %s",
+    "a user who is gone": "delete from auth.users where id = %s",
+    "an e-mail that somebody else has by now": """
+        update public.users set email = (select email from auth.users where id = %s)
+        where id = (select min(id::text)::uuid from public.users)
+    """,
+}
+
+
+async def planned(data: PostgresData, rule: Rule) -> PlanRow:
+    [facts] = await data.facts(rule, [INCIDENT])
+    assert facts.subject is not None
+    values = {"id": INCIDENT, "email": facts.subject.email}
+    return PlanRow(key=INCIDENT, values=values, origins={}, evidence="", version=facts.version)
+
+
+async def test_nothing_has_moved_where_nothing_happened(project: Project, rule: Rule) -> None:
+    async with project.data() as data:
+        row = await planned(data, rule)
+        assert row.version
+        [[other]] = await project.sql(OTHER, INCIDENT)
+        await project.sql(CHANGES["a movement"], other)
+        await project.sql("vacuum public.credit_transactions")
+        assert await data.moved(rule, [row]) == frozenset()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_every_change_moves_the_version(project: Project, rule: Rule, change: str) -> None:
+    async with project.data() as data:
+        row = await planned(data, rule)
+        await project.sql(CHANGES[change], INCIDENT)
+        assert await data.moved(rule, [row]) == {INCIDENT}
+
+
+async def test_movements_that_were_replaced_by_equal_ones_have_moved(project: Project, rule: Rule) -> None:
+    async with project.data() as data:
+        before = await planned(data, rule)
+        await project.sql(
+            "with gone as (delete from public.credit_transactions where user_id = %s returning *)"
+            " insert into public.credit_transactions select * from gone",
+            INCIDENT,
+        )
+        assert await data.moved(rule, [before]) == {INCIDENT}
+
+
+async def test_a_row_planned_without_a_version_is_always_read_again(project: Project, rule: Rule) -> None:
+    await project.sql("revoke select (xmin) on auth.users from sidecar_detector")
+    async with project.data() as data:
+        row = await planned(data, rule)
+        assert row.version == ""
+        assert await data.moved(rule, [row]) == {INCIDENT}
