@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from sidecar.transport.observing import observed_by
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -122,8 +124,13 @@ def _add_exporter(provider: "TracerProvider", endpoint: str) -> "ScrubbedExporte
 
 @contextmanager
 def _instrumented(provider: "TracerProvider") -> Iterator[None]:
-    """Trace httpx, for all clients at once, so that no call site has to know; once per process."""
+    """Trace httpx, for all clients at once, so that no call site has to know; once per process.
+
+    Kept connections run over httpx's own transport, which its instrumentation knows; fresh ones over ours.
+    """
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415  # 100 ms
+
+    from sidecar.telemetry.request_spans import RequestSpans  # noqa: PLC0415  # likewise
 
     instrumentor = HTTPXClientInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
@@ -132,7 +139,8 @@ def _instrumented(provider: "TracerProvider") -> Iterator[None]:
     with _environment(*STABLE_CONVENTIONS):
         instrumentor.instrument(tracer_provider=provider)
     try:
-        yield
+        with observed_by(RequestSpans(provider)):
+            yield
     finally:
         instrumentor.uninstrument()
 
