@@ -228,6 +228,8 @@ async def _read(response: httpx.Response, body_bytes_at_most: int) -> tuple[byte
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity", "gzip"):
         raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a content coding that was not asked for")
+    if coding != "gzip" and _declared(response) > body_bytes_at_most:
+        raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes announced")
     inflater = _Inflater() if coding == "gzip" else None
     chunks: list[bytes] = []
     size = transferred_bytes = 0
@@ -241,6 +243,14 @@ async def _read(response: httpx.Response, body_bytes_at_most: int) -> tuple[byte
     if inflater and inflater.is_amid:
         raise TargetUnreachable(Unreached.CUT_OFF, "the compressed body ends too early")
     return b"".join(chunks), transferred_bytes
+
+
+def _declared(response: httpx.Response) -> int:
+    """Return the size that a body announces which will come: those of HEAD, 204 and 304 do not."""
+    if response.request.method == "HEAD" or response.status_code in (204, 304):
+        return 0
+    announced = response.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() and len(announced) < 20 else 0
 
 
 class _Inflater:

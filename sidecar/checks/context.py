@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import httpx
 
 from sidecar.ports import Clock
+from sidecar.transport.resolving import Resolver
+from sidecar.wire import RESOLVER
 
 
 def _trust_public_authorities() -> ssl.SSLContext:
@@ -22,3 +24,4 @@ class ProbeContext:
     anon_key: str = field(default="", repr=False)
     backend_url: str | None = None
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)
+    resolver: Resolver = RESOLVER

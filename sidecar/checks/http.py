@@ -181,7 +181,7 @@ class HttpProbe:
                 return _Finding(HttpReason.LOCAL_FAULT, "the URL is a path, and backend.url is not set")
             url = self._context.backend_url.rstrip("/") + url
         request = Request(method=spec.method, url=httpx.URL(url), headers=spec.headers, content=spec.content)
-        async with open_client(verify=self._context.tls) as client:
+        async with open_client(verify=self._context.tls, resolver=self._context.resolver) as client:
             while True:
                 answer = await self._send(client, request, spec, deadline)
                 sight.add(answer)

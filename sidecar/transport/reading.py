@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections import deque
-from typing import Final
+from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -37,13 +36,12 @@ class Exchanged(asyncio.BufferedProtocol):
         self._wakes: asyncio.Future[None] | None = None
         self._failure: TargetUnreachable | None = None
         self._has_head = self._is_whole = self._is_paused = self._ends_with_connection = False
-        self._overhead = self._buffered = self._body = 0
-        self._chunks: deque[bytes] = deque()
+        self._overhead = self._body = 0
+        self._ready = bytearray()  # joined here: a million chunks of one byte each must not take a million turns
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker: it is one of asyncio's
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes) -> None:
         """Write the whole request; from here on the target is at work."""
@@ -58,13 +56,13 @@ class Exchanged(asyncio.BufferedProtocol):
 
     async def chunk(self) -> bytes | None:
         """Return the next bytes of the body, None after the last. Raises: TargetUnreachable."""
-        while not self._chunks:
+        while not self._ready:
             if self._is_whole:
                 return None
             await self._more()
-        found = self._chunks.popleft()
-        self._buffered -= len(found)
-        if self._is_paused and self._buffered < BUFFERED_BYTES and self._transport is not None:
+        found = bytes(self._ready)
+        self._ready.clear()
+        if self._is_paused and self._transport is not None:
             self._is_paused = False
             self._transport.resume_reading()
         return found
@@ -112,7 +110,7 @@ class Exchanged(asyncio.BufferedProtocol):
         if self._overhead > HEAD_BYTES_AT_MOST + OVERHEAD_AT_MOST * self._body and not self._is_whole:
             what = "chunk sizes and trailers" if self._has_head else "status line and headers"
             self._fail(Unreached.PROTOCOL_BROKEN, f"too many bytes of {what}")
-        if self._buffered >= BUFFERED_BYTES and not self._is_paused and self._transport is not None:
+        if len(self._ready) >= BUFFERED_BYTES and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
         self._wake()
@@ -162,8 +160,7 @@ class Exchanged(asyncio.BufferedProtocol):
             return
         self._overhead -= len(body)
         self._body += len(body)
-        self._buffered += len(body)
-        self._chunks.append(body)
+        self._ready += body
 
     def on_message_complete(self) -> None:
         """End the answer, or an interim one."""

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -46,8 +46,8 @@ class Resolver(Protocol):
 
 
 _Question: TypeAlias = tuple[str, int, Family]
-_Found: TypeAlias = list[Address] | tuple[Unreached, str]
-_Reply: TypeAlias = "concurrent.futures.Future[_Found]"
+Found: TypeAlias = list[Address] | tuple[Unreached, str]
+_Reply: TypeAlias = "concurrent.futures.Future[Found]"
 
 
 class SystemResolver:
@@ -57,7 +57,9 @@ class SystemResolver:
     wait, and each thread ends when nothing is left to ask. They are daemon threads: no exit waits for a dead resolver.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: Callable[[str, int, Family], Found] | None = None) -> None:
+        """Ask `look_up`, which may block its thread and must not raise."""
+        self._look_up = look_up or ask_system
         self._lock = threading.Lock()
         self._replies: dict[_Question, _Reply] = {}
         self._waiting: deque[_Question] = deque()
@@ -92,7 +94,7 @@ class SystemResolver:
                     self._threads -= 1
                     return
                 question = self._waiting.popleft()
-            found = _look_up(*question)
+            found = self._look_up(*question)
             with self._lock:
                 reply = self._replies.pop(question)
             reply.set_result(found)
@@ -111,7 +113,8 @@ def _literal(host: str, port: int, family: Family) -> Address | None:
     return Address(found, (host, port) if number.version == 4 else (host, port, 0, 0))
 
 
-def _look_up(host: str, port: int, family: Family) -> _Found:
+def ask_system(host: str, port: int, family: Family) -> Found:
+    """Return the addresses, or why there are none."""
     try:
         found = socket.getaddrinfo(host, port, _FAMILIES[family], socket.SOCK_STREAM)
     except socket.gaierror as error:

@@ -1,6 +1,6 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import afterwards, direct, memory, reporting, steering, stopping, trail
+from tests.mutations import afterwards, direct, memory, reporting, steering, stopping, trail, transport
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -47,4 +47,5 @@ GUARDS = (
     *stopping.GUARDS,
     *memory.GUARDS,
     *direct.GUARDS,
+    *transport.GUARDS,
 )
