@@ -7,12 +7,12 @@ import asyncio
 import json
 import socket
 import ssl
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
@@ -21,18 +21,21 @@ import httpx
 
 from sidecar.certificate import Certificate
 from sidecar.errors import AnswerMalformed, TargetUnreachable, Unreached
+from sidecar.transport.body import body_may_come, read_body
 from sidecar.transport.connecting import BY_ERRNO
 from sidecar.transport.fresh import FreshTransport
 from sidecar.transport.pooled import PooledTransport
 from sidecar.transport.progress import EXTENSION, RESOLVE, Progress
+from sidecar.transport.request import Prepared
 from sidecar.transport.resolving import Resolver, SystemResolver
 from sidecar.transport.route import Family, Route
 from sidecar.transport.tls import trust_anybody, trust_public_authorities
 
-__all__ = ["Answer", "Certificate", "Family", "Route", "exchange", "key_headers", "open_client"]
+__all__ = ["Answer", "Certificate", "Family", "Route", "exchange", "key_headers", "open_client", "shared_client"]
 
 USER_AGENT = f"supabase-sidecar/{version('supabase-sidecar')} httpx/{httpx.__version__}"
 RESOLVER = SystemResolver()
+PREPARED_AT_MOST, PREPARED_BYTES_AT_MOST = 256, 4096  # requests that a client keeps ready, and how large they are
 BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # a page of 1000 narrow rows is well under 1 MiB
 
 
@@ -112,6 +115,41 @@ def key_headers(key: str) -> dict[str, str]:
     return {"apikey": key, "Authorization": f"Bearer {key}"}
 
 
+class _FreshClient(httpx.AsyncClient):
+    """A client over fresh connections that `exchange` can look beneath.
+
+    Cookies and redirects are off, so httpx has nothing to do that is not done once for every request like it: beneath,
+    an exchange costs half.
+    """
+
+    def __init__(self, beneath: FreshTransport, **settings: Any) -> None:  # noqa: ANN401  # httpx's own
+        super().__init__(transport=beneath, **settings)
+        self.beneath = beneath
+        self._prepared: dict[object, Prepared] = {}
+
+    async def prepare(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+    ) -> Prepared:
+        """Return the request's bytes, from those of one like it where there was one."""
+        key = (method, url, tuple((params or {}).items()), tuple((headers or {}).items()), content)
+        found = self._prepared.get(key)
+        if found is None:
+            request = self.build_request(method, url, params=params, headers=headers, content=content)
+            if request.url.userinfo:
+                request = next(httpx.BasicAuth(request.url.username, request.url.password).auth_flow(request))
+            found = await self.beneath.prepare(request)
+            if len(self._prepared) >= PREPARED_AT_MOST:
+                self._prepared.clear()
+            if len(content or b"") <= PREPARED_BYTES_AT_MOST:
+                self._prepared[key] = found
+        return found
+
+
 def open_client(
     base_url: str = "",
     *,
@@ -128,23 +166,29 @@ def open_client(
     """
     tls = verify if isinstance(verify, ssl.SSLContext) else None if verify else trust_anybody()
     route = route or Route(tls=tls, keep_alive=keep_alive)
-    transport: httpx.AsyncBaseTransport
-    if route.keep_alive:
-        if route.proxy_url or route.family is not Family.ANY:
-            raise ValueError("kept connections go neither through a proxy nor by a chosen family")
-        transport = PooledTransport(route.tls or trust_public_authorities())
+    settings: dict[str, Any] = {
+        "base_url": base_url,
+        "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
+        "timeout": None,  # `exchange` holds one deadline over everything instead
+        "trust_env": False,
+        "follow_redirects": False,
+    }
+    if not route.keep_alive:
+        client: httpx.AsyncClient = _FreshClient(FreshTransport(route, resolver), **settings)
+    elif route.proxy_url or route.family is not Family.ANY:
+        raise ValueError("kept connections go neither through a proxy nor by a chosen family")
     else:
-        transport = FreshTransport(route, resolver)
-    client = httpx.AsyncClient(
-        base_url=base_url,
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
-        transport=transport,
-        timeout=None,  # noqa: S113  # `exchange` holds one deadline over everything instead
-        trust_env=False,
-        follow_redirects=False,
-    )
+        client = httpx.AsyncClient(transport=PooledTransport(route.tls or trust_public_authorities()), **settings)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
+
+
+@lru_cache(maxsize=64)
+def shared_client(route: Route, resolver: Resolver = RESOLVER) -> httpx.AsyncClient:
+    """Return the process's client of a route with fresh connections: it holds nothing, and nobody closes it."""
+    if route.keep_alive:
+        raise ValueError("kept connections have an owner who closes them")
+    return open_client(route=route, resolver=resolver)
 
 
 async def exchange(
@@ -165,16 +209,14 @@ async def exchange(
     """
     loop = asyncio.get_running_loop()
     started, progress = loop.time(), Progress()
-    request = client.build_request(
-        method, url, params=params, headers=headers, content=content, extensions={EXTENSION: progress}
-    )
     try:
         async with asyncio.timeout(timeout_seconds):
-            response = await client.send(request, stream=True)
-            try:
-                body, transferred_bytes = await _read(response, body_bytes_at_most)
-            finally:
-                await response.aclose()
+            if isinstance(client, _FreshClient):
+                prepared = await client.prepare(method, url, params, headers, content)
+                came = await _over_fresh(client.beneath, prepared, progress, body_bytes_at_most)
+            else:
+                request = client.build_request(method, url, params=params, headers=headers, content=content)
+                came = await _over_httpx(client, request, progress, body_bytes_at_most)
     except TimeoutError as error:
         raise _told(_late(progress, timeout_seconds), progress, loop.time()) from error
     except TargetUnreachable as error:
@@ -185,18 +227,59 @@ async def exchange(
     progress.enter(None, ended)
     phases = progress.seconds()
     return Answer(
-        status=response.status_code,
-        headers={name.lower(): value for name, value in response.headers.items()},
-        content=body,
+        status=came.status,
+        headers=came.headers,
+        content=came.body,
         duration_seconds=max(ended - started, sum(phases.values())),  # the latter is larger by rounding alone
         phases=phases,
         certificate=progress.certificate,
         address=progress.address,
-        http_version=response.http_version,
-        transferred_bytes=transferred_bytes,
+        http_version=came.http_version,
+        transferred_bytes=came.transferred_bytes,
         tls_version=progress.tls_version,
         tls_cipher=progress.tls_cipher,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What came over the wire. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    http_version: str
+    body: bytes
+    transferred_bytes: int
+
+
+async def _over_fresh(beneath: FreshTransport, prepared: Prepared, progress: Progress, bytes_at_most: int) -> _Came:
+    exchanged = await beneath.begin(prepared, progress)
+    try:
+        headers = exchanged.headers_by_name()
+        may_come = body_may_come(prepared.method, exchanged.status)
+        body, transferred_bytes = await read_body(exchanged.chunk, headers, bytes_at_most, may_come=may_come)
+    finally:
+        exchanged.close()
+    return _Came(exchanged.status, headers, f"HTTP/{exchanged.version}", body, transferred_bytes)
+
+
+async def _over_httpx(
+    client: httpx.AsyncClient, request: httpx.Request, progress: Progress, bytes_at_most: int
+) -> _Came:
+    request.extensions = {**request.extensions, EXTENSION: progress}
+    response = await client.send(request, stream=True)
+    try:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        pieces = aiter(response.aiter_raw())
+        may_come = body_may_come(request.method, response.status_code)
+
+        async def next_piece() -> bytes | None:
+            return await anext(pieces, None)
+
+        body, transferred_bytes = await read_body(next_piece, headers, bytes_at_most, may_come=may_come)
+    finally:
+        await response.aclose()
+    return _Came(response.status_code, headers, response.http_version, body, transferred_bytes)
 
 
 def _late(progress: Progress, timeout_seconds: float) -> TargetUnreachable:
@@ -218,60 +301,6 @@ def _told(error: TargetUnreachable, progress: Progress, at: float) -> TargetUnre
         certificate=progress.certificate,
         address=progress.address,
     )
-
-
-async def _read(response: httpx.Response, body_bytes_at_most: int) -> tuple[bytes, int]:
-    """Read the body under the cap, and count its bytes as they came.
-
-    httpx would inflate a whole chunk at once, and stacked codings without end.
-    """
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity", "gzip"):
-        raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a content coding that was not asked for")
-    if coding != "gzip" and _declared(response) > body_bytes_at_most:
-        raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes announced")
-    inflater = _Inflater() if coding == "gzip" else None
-    chunks: list[bytes] = []
-    size = transferred_bytes = 0
-    async for raw in response.aiter_raw():
-        transferred_bytes += len(raw)
-        chunk = inflater.inflate(raw, body_bytes_at_most - size + 1) if inflater else raw
-        size += len(chunk)
-        if size > body_bytes_at_most:
-            raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes")
-        chunks.append(chunk)
-    if inflater and inflater.is_amid:
-        raise TargetUnreachable(Unreached.CUT_OFF, "the compressed body ends too early")
-    return b"".join(chunks), transferred_bytes
-
-
-def _declared(response: httpx.Response) -> int:
-    """Return the size that a body announces which will come: those of HEAD, 204 and 304 do not."""
-    if response.request.method == "HEAD" or response.status_code in (204, 304):
-        return 0
-    announced = response.headers.get("content-length", "")
-    return int(announced) if announced.isdecimal() and len(announced) < 20 else 0
-
-
-class _Inflater:
-    """Inflates gzip, several members included, never by more than it is asked for."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self.is_amid = False
-
-    def inflate(self, raw: bytes, bytes_at_most: int) -> bytes:
-        found = b""
-        while raw and len(found) < bytes_at_most:
-            if self._member.eof:
-                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            try:
-                found += self._member.decompress(raw, bytes_at_most - len(found))
-            except zlib.error as error:
-                raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a body that is not the gzip it claims") from error
-            self.is_amid = not self._member.eof
-            raw = self._member.unused_data
-        return found
 
 
 # Most specific first. httpx wraps httpcore, which wraps OSError; the chain of causes tells them apart.

@@ -1,7 +1,7 @@
 """What a look from outside is, what it saw, and how single looks become a standing verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -110,3 +110,11 @@ def fold(check: Check, state: CheckState, seen: Observation) -> tuple[CheckState
     if verdict is not state.verdict:
         flip = Flip(check=check.name, before=state.verdict, after=verdict, at=seen.taken_at)
     return CheckState(verdict=verdict, since=since, pending=seen.verdict, streak=streak, last=seen), flip
+
+
+def worth_keeping(check: Check, state: CheckState) -> CheckState:
+    """Return what a restart needs of a state: no last look, and a streak only as far as it can decide anything.
+
+    So a check whose looks agree has nothing new to remember, however long that goes on.
+    """
+    return replace(state, last=None, streak=min(state.streak, max(check.fail_after, check.pass_after)))

@@ -1,9 +1,8 @@
 """One look by one check: probe, fold into the standing verdict, remember, tell."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold
+from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold, worth_keeping
 from sidecar.domain.event import CheckObserved, FaultCaught
 from sidecar.ports import Clock, Probe, Reporter, State
 
@@ -18,6 +17,7 @@ class Watch:
         self._reporter = reporter
         self._clock = clock
         self._standing: dict[str, CheckState] = {}
+        self._saved: dict[str, CheckState] = {}
 
     @property
     def standing(self) -> Mapping[str, CheckState]:
@@ -26,7 +26,8 @@ class Watch:
 
     async def remember(self) -> None:
         """Take up the verdicts of an earlier process, so that a restart is no flip."""
-        self._standing.update(await self._state.check_states())
+        self._saved = dict(await self._state.check_states())
+        self._standing.update(self._saved)
 
     async def look(self, check: Check) -> Observation:
         """Look once; the answer is an observation whatever happens.
@@ -39,8 +40,15 @@ class Watch:
             state, flip = fold(check, before, seen)
             self._standing[check.name] = state
             self._reporter.emit(CheckObserved(check=check, observation=seen, state=state, flip=flip))
-        await self._state.save_check(check.name, replace(state, last=None))
+        await self._save(check, state)
         return seen
+
+    async def _save(self, check: Check, state: CheckState) -> None:
+        """Remember what changed, and nothing else: a write at every look cost as much as the look itself."""
+        kept = worth_keeping(check, state)
+        if self._saved.get(check.name) != kept:
+            await self._state.save_check(check.name, kept)
+            self._saved[check.name] = kept
 
     async def _probe(self, check: Check) -> Observation:
         started = self._clock.monotonic()

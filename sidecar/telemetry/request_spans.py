@@ -6,21 +6,20 @@ and takes the host's name for the peer's address.
 Imports the SDK: only `sidecar.telemetry.tracing` imports this, and only when tracing is opened.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 
 import httpx
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
-from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sidecar.transport.observing import Told
 from sidecar.transport.progress import Progress
+from sidecar.transport.reading import Exchanged
 
 HTTP_SERVER_ERROR = 500
 _PORTS = {"http": 80, "https": 443}
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class RequestSpans:
@@ -30,46 +29,60 @@ class RequestSpans:
         """Make spans with `provider`."""
         self._tracer = provider.get_tracer("sidecar.transport", version("supabase-sidecar"))
 
-    @contextmanager
-    def __call__(self, request: httpx.Request) -> Iterator[Told | None]:
-        """Open the span, and name it to the target in the request's headers."""
+    def __call__(self, method: str, url: httpx.URL) -> "RequestSpan | None":
+        """Open the span of one exchange. Below one that is dropped there is none: its own ids name us to the target."""
         if not is_http_instrumentation_enabled():
-            yield None
-            return
-        span = self._tracer.start_span(request.method, kind=SpanKind.CLIENT)
-        inject(request.headers, context=set_span_in_context(span))
+            return None
+        current = get_current_span()
+        context = current.get_span_context()
+        if context.is_valid and not context.trace_flags.sampled:
+            return RequestSpan(current, None)
+        span = self._tracer.start_span(method, kind=SpanKind.CLIENT)
         if not span.is_recording():
-            yield None
+            return RequestSpan(span, None)
+        span.set_attributes(
+            {
+                "http.request.method": method,
+                "server.address": url.host,
+                "server.port": url.port or _PORTS[url.scheme],
+                "url.full": str(url),
+            }
+        )
+        return RequestSpan(span, span)
+
+
+class RequestSpan:
+    """One exchange under observation (`sidecar.transport.observing.Observed`)."""
+
+    __slots__ = ("_recorded", "headers")
+
+    def __init__(self, named: Span, recorded: Span | None) -> None:
+        """Tell the target of `named`; describe and end `recorded`."""
+        self._recorded = recorded
+        self.headers: dict[str, str] = {}
+        _PROPAGATOR.inject(self.headers, context=set_span_in_context(named))
+
+    def answered(self, exchanged: Exchanged, progress: Progress) -> None:
+        """Describe the answer, and end the span."""
+        span = self._recorded
+        if span is None:
             return
-        try:
-            _describe_request(span, request)
-            yield lambda response, progress: _describe_response(span, response, progress)
-        except Exception as error:
+        span.set_attribute("http.response.status_code", exchanged.status)
+        span.set_attribute("network.protocol.version", exchanged.version)
+        if progress.address is not None:
+            span.set_attribute("network.peer.address", progress.address)
+        if exchanged.status >= HTTP_SERVER_ERROR:
+            span.set_attribute("error.type", str(exchanged.status))
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def failed(self, error: BaseException) -> None:
+        """Mark the span by the error's type, and end it."""
+        span = self._recorded
+        if span is None:
+            return
+        if isinstance(error, Exception):
             span.set_attribute("error.type", type(error).__qualname__)
             span.record_exception(error)
             span.set_status(Status(StatusCode.ERROR))
-            raise
-        finally:
-            span.end()
-
-
-def _describe_request(span: Span, request: httpx.Request) -> None:
-    url = request.url
-    span.set_attributes(
-        {
-            "http.request.method": request.method,
-            "server.address": url.host,
-            "server.port": url.port or _PORTS[url.scheme],
-            "url.full": str(url),
-        }
-    )
-
-
-def _describe_response(span: Span, response: httpx.Response, progress: Progress) -> None:
-    span.set_attribute("http.response.status_code", response.status_code)
-    span.set_attribute("network.protocol.version", response.http_version.removeprefix("HTTP/"))
-    if progress.address is not None:
-        span.set_attribute("network.peer.address", progress.address)
-    if response.status_code >= HTTP_SERVER_ERROR:
-        span.set_attribute("error.type", str(response.status_code))
-        span.set_status(Status(StatusCode.ERROR))
+        span.end()

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import itertools
+import os
 import socket
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,8 @@ from sidecar.transport.resolving import Address
 
 ADDRESSES_AT_MOST = 4  # of a name with 50 addresses, who tries all of them tests something else than the name
 STAGGER_SECONDS = 0.25  # before the next address is tried beside the one that is silent; RFC 8305, section 5
+
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.EINTR})
 
 BY_ERRNO: Mapping[int, Unreached] = {
     errno.EMFILE: Unreached.LOCAL_FAULT,
@@ -86,7 +89,7 @@ async def _connect(address: Address) -> socket.socket:
     try:
         connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connection, address.sockaddr)
+        await _reach(connection, address)
     except OSError as error:
         connection.close()
         raise failed(error) from error
@@ -94,6 +97,16 @@ async def _connect(address: Address) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+async def _reach(connection: socket.socket, address: Address) -> None:
+    code = connection.connect_ex(address.sockaddr)
+    if code == errno.EINPROGRESS:
+        code = connection.connect_ex(address.sockaddr)  # a target on this machine has answered by now
+    if code in _UNDER_WAY:
+        await asyncio.get_running_loop().sock_connect(connection, address.sockaddr)
+    elif code not in (0, errno.EISCONN):
+        raise OSError(code, os.strerror(code))
 
 
 def failed(error: OSError) -> TargetUnreachable:

@@ -2,22 +2,39 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import TypeAlias
+from typing import Protocol
 
 import httpx
 
 from sidecar.transport.progress import Progress
+from sidecar.transport.reading import Exchanged
 
-Told: TypeAlias = Callable[[httpx.Response, Progress], None]
-Observer: TypeAlias = Callable[[httpx.Request], AbstractContextManager[Told | None]]
+
+class Observed(Protocol):
+    """One exchange, as its observer sees it. Exactly one of `answered` and `failed` ends it."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is to be added to the request."""
+        ...
+
+    def answered(self, exchanged: Exchanged, progress: Progress) -> None:
+        """Take note of status and headers."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """Take note that none came."""
+        ...
+
+
+Observer = Callable[[str, httpx.URL], Observed | None]
 
 _observers: list[Observer] = []
 
 
 @contextlib.contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
-    """Wrap every exchange of the process in `observer`, which may add headers, until the end of the block."""
+    """Show every exchange of the process to `observer`, by method and URL, until the end of the block."""
     _observers.append(observer)
     try:
         yield
@@ -25,6 +42,6 @@ def observed_by(observer: Observer) -> Iterator[None]:
         _observers.remove(observer)
 
 
-def around(request: httpx.Request) -> AbstractContextManager[Told | None]:
-    """Return what the exchange is to be wrapped in; it yields whom to tell of the answer."""
-    return _observers[-1](request) if _observers else contextlib.nullcontext()
+def observe(method: str, url: httpx.URL) -> Observed | None:
+    """Begin to show an exchange; None when nobody looks."""
+    return _observers[-1](method, url) if _observers else None

@@ -54,6 +54,14 @@ class Exchanged(asyncio.BufferedProtocol):
         while not self._has_head:
             await self._more()
 
+    def headers_by_name(self) -> dict[str, str]:
+        """Return the headers, names in lower case; what is repeated is joined by commas."""
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("latin-1").lower(), _text(raw_value)
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return joined
+
     async def chunk(self) -> bytes | None:
         """Return the next bytes of the body, None after the last. Raises: TargetUnreachable."""
         while not self._ready:
@@ -171,3 +179,10 @@ class Exchanged(asyncio.BufferedProtocol):
         if not self._is_whole:
             self._is_whole = True
             self._progress.enter(None, self._loop.time())
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

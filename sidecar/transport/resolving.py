@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from sidecar.errors import TargetUnreachable, Unreached
@@ -42,6 +43,10 @@ class Resolver(Protocol):
 
         Raises: TargetUnreachable (RESOLVE_FAILED: there is none; RESOLVER_FAILED: nobody could say).
         """
+        ...
+
+    def __hash__(self) -> int:
+        """Tell resolvers apart: clients are kept by route and resolver."""
         ...
 
 
@@ -100,6 +105,7 @@ class SystemResolver:
             reply.set_result(found)
 
 
+@lru_cache(maxsize=512)
 def _literal(host: str, port: int, family: Family) -> Address | None:
     if not (":" in host or host[-1:].isdigit()) or "%" in host:
         return None

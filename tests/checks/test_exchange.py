@@ -209,6 +209,58 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -
         assert (await ask(server.url)).status == 200
 
 
+async def test_a_kept_connection_is_used_again_and_tells_the_same() -> None:
+    tls, ends_at = certified("127.0.0.1")
+    peers: set[int] = set()
+
+    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.add(writer.get_extra_info("peername")[1])
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head(200, {"Content-Length": "2"}) + b"hi")
+            await writer.drain()
+
+    async with (
+        connected(answer_twice, tls=tls) as server,
+        open_client(f"https://127.0.0.1:{server.port}", route=Route(tls=trusting(), keep_alive=True)) as client,
+    ):
+        first = await exchange(client, "GET", "/", timeout_seconds=5)
+        second = await exchange(client, "GET", "/", timeout_seconds=5)
+    assert len(peers) == 1
+    assert (set(first.phases), set(second.phases)) == (set(PHASES) - {"resolve"}, {"processing", "transfer"})
+    for answer in (first, second):
+        assert answer.certificate_expires_at == ends_at
+        assert (answer.address, answer.content, answer.transferred_bytes) == ("127.0.0.1", b"hi", 2)
+        assert sum(answer.phases.values()) <= answer.duration_seconds
+
+
+@pytest.mark.parametrize(
+    "route", [Route(keep_alive=True, family=Family.IPV4), Route(keep_alive=True, proxy_url="http://h")]
+)
+def test_what_a_kept_connection_cannot_do_is_refused(route: Route) -> None:
+    with pytest.raises(ValueError, match="kept connections"):
+        open_client(route=route)
+
+
+async def test_a_client_that_is_used_again_sends_what_it_is_asked_each_time() -> None:
+    async with scripted(lambda _: reply(200)) as server, open_client(server.url, headers={"X-All": "1"}) as client:
+        for number in (1, 2, 1):
+            await exchange(
+                client, "GET", "/", timeout_seconds=5, params={"n": f"{number}"}, headers={"X-N": f"{number}"}
+            )
+        await exchange(client, "POST", "/", timeout_seconds=5, content=b"body")
+        await exchange(client, "GET", f"http://us%20er:word@127.0.0.1:{server.port}/", timeout_seconds=5)
+    assert [(asked.query.get("n"), asked.headers.get("x-n"), asked.body) for asked in server.asked] == [
+        ("1", "1", b""),
+        ("2", "2", b""),
+        ("1", "1", b""),
+        (None, None, b"body"),
+        (None, None, b""),
+    ]
+    assert all(asked.headers["x-all"] == "1" for asked in server.asked)
+    assert server.asked[-1].headers["authorization"] == "Basic dXMgZXI6d29yZA=="
+
+
 async def test_a_header_that_would_end_early_never_leaves() -> None:
     async with scripted(lambda _: reply(200)) as server, open_client() as client:
         with pytest.raises(TargetUnreachable) as caught:

@@ -25,7 +25,7 @@ GUARDS = (
         file="sidecar/transport/fresh.py",
         line="if isinstance(error.__cause__, ssl.SSLCertVerificationError):",
         instead="if False:",
-        test=f"{EXCHANGE}::test_a_certificate_that_is_not_trusted_is_known",
+        test=f"{EXCHANGE}::test_a_certificate_that_is_not_trusted_is_known_all_the_same",
     ),
     Guard(
         name="a second look never changes what failed",
@@ -61,5 +61,12 @@ GUARDS = (
         line='if coding != "gzip" and _declared(response) > body_bytes_at_most:',
         instead="if False:",
         test=HOSTILE,
+    ),
+    Guard(
+        name="what changed about a check is remembered",
+        file="sidecar/engine/watch.py",
+        line="if self._saved.get(check.name) != kept:",
+        instead="if check.name not in self._saved:",
+        test="tests/engine/test_watch.py",
     ),
 )

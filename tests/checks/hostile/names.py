@@ -10,7 +10,7 @@ from sidecar.transport.resolving import Address
 from sidecar.transport.route import Family
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Names:
     """Knows `hosts` for every name. `fails` with a cause, or is `slow` and never answers."""
 
