@@ -87,10 +87,22 @@ class SystemResolver:
                 reply = self._replies[question] = concurrent.futures.Future()
                 reply.set_running_or_notify_cancel()  # whoever gives up must not take the reply from the others
                 self._waiting.append(question)
-                if self._threads < THREADS_AT_MOST:
-                    self._threads += 1
-                    threading.Thread(target=self._work, name="resolver", daemon=True).start()
+                self._add_thread(question)
             return reply
+
+    def _add_thread(self, question: _Question) -> None:
+        """Let one more thread work where there may be more. Raises: TargetUnreachable when nobody is left to ask."""
+        if self._threads == THREADS_AT_MOST:
+            return
+        try:
+            threading.Thread(target=self._work, name="resolver", daemon=True).start()
+        except RuntimeError as error:  # the machine has no thread left for us
+            if self._threads == 0:
+                del self._replies[question]
+                self._waiting.remove(question)
+                raise TargetUnreachable(Unreached.LOCAL_FAULT, "no thread left") from error
+            return
+        self._threads += 1
 
     def _work(self) -> None:
         while True:

@@ -57,8 +57,8 @@ GUARDS = (
     ),
     Guard(
         name="a size that is announced is believed when it is too large",
-        file="sidecar/wire.py",
-        line='if coding != "gzip" and _declared(response) > body_bytes_at_most:',
+        file="sidecar/transport/body.py",
+        line='if coding != "gzip" and may_come and _announced(headers) > bytes_at_most:',
         instead="if False:",
         test=HOSTILE,
     ),
