@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import httpx
 
 from sidecar.ports import Clock
+from sidecar.transport.resolving import Resolver
+from sidecar.wire import RESOLVER
 
 
 def _trust_public_authorities() -> ssl.SSLContext:
@@ -23,3 +25,4 @@ class ProbeContext:
     backend_url: str | None = None
     database_url: str = field(default="", repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)
+    resolver: Resolver = RESOLVER

@@ -1,6 +1,17 @@
 """The guards, each with the line that makes it and the test that holds it."""
 
-from tests.mutations import afterwards, behaving, checking, direct, memory, reporting, steering, stopping, trail
+from tests.mutations import (
+    afterwards,
+    behaving,
+    checking,
+    direct,
+    memory,
+    reporting,
+    steering,
+    stopping,
+    trail,
+    transport,
+)
 from tests.mutations.guard import Guard
 
 DECISIONS = (
@@ -49,4 +60,5 @@ GUARDS = (
     *direct.GUARDS,
     *behaving.GUARDS,
     *checking.GUARDS,
+    *transport.GUARDS,
 )
