@@ -136,11 +136,13 @@ def peer(folder: Path) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, target_port: int, *, checks: int, every: str, level: str = "info") -> Iterator[Running]:
-    """Run the daemon with so many checks of the target."""
+def daemon(
+    folder: Path, target_port: int, *, checks: int, every: str, level: str = "info", core: int | None = MEASURED_CORE
+) -> Iterator[Running]:
+    """Run the daemon with so many checks of the target; where time is measured, on whichever core is free (None)."""
     config, port = configure(folder, target_port, checks=checks, every=every, level=level)
     command = [sys.executable, "-m", "sidecar", "run", "--config", str(config)]
-    with _process(config.parent, "sidecar", command, port, MEASURED_CORE) as running:
+    with _process(config.parent, "sidecar", command, port, core) as running:
         yield running
 
 
@@ -179,12 +181,11 @@ def _named(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _process(folder: Path, name: str, command: Sequence[str], port: int, core: int) -> Iterator[Running]:
+def _process(folder: Path, name: str, command: Sequence[str], port: int, core: int | None) -> Iterator[Running]:
     log = folder / f"{name}.log"
     with log.open("wb") as stream:
-        child = subprocess.Popen(
-            [_named("taskset"), "-c", str(core % (os.cpu_count() or 1)), *command], stdout=stream, stderr=stream
-        )
+        pinned = [] if core is None else [_named("taskset"), "-c", str(core % (os.cpu_count() or 1))]
+        child = subprocess.Popen([*pinned, *command], stdout=stream, stderr=stream)
         try:
             _wait_until_open(port, child, log)
             yield Running(child.pid, port, log)
