@@ -1,4 +1,4 @@
-"""Every exception Sidecar raises on purpose. Imports nothing of ours.
+"""Every exception Sidecar raises on purpose. Imports nothing of ours but what a certificate says.
 
     SidecarError
     ├─ ConfigError            carries every Problem; exit code 2 before anything starts
@@ -19,8 +19,11 @@
 Refusals by a guard are not exceptions: they are values (`sidecar.domain.decide.Refuse`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from sidecar.certificate import Certificate
 
 
 class SidecarError(Exception):
@@ -81,12 +84,24 @@ class Unreached(StrEnum):
 
 
 class TargetUnreachable(TransientError):
-    """No complete answer arrived."""
+    """No complete answer arrived. What was learnt until then is told: phases in seconds, certificate, the peer."""
 
-    def __init__(self, cause: Unreached, detail: str) -> None:
+    def __init__(
+        self,
+        cause: Unreached,
+        detail: str,
+        *,
+        phases: Mapping[str, float] | None = None,
+        certificate: Certificate | None = None,
+        address: str | None = None,
+    ) -> None:
         """Name the `cause`; `detail` must hold no secret and no query string."""
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
+        self.detail = detail
+        self.phases: Mapping[str, float] = phases or {}
+        self.certificate = certificate
+        self.address = address
 
 
 class RateLimited(TransientError):

@@ -37,6 +37,7 @@ async def serving(app: ASGIApp, bound: socket.socket, *, drain_seconds: int = 2)
     host, port = bound.getsockname()[:2]
     config = uvicorn.Config(
         app,
+        http="h11",  # named, so that which parser reads strangers' requests does not hang on what else is installed
         log_config=None,
         access_log=False,
         lifespan="off",

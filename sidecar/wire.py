@@ -4,33 +4,47 @@ Checks and data share it. It knows HTTP and how Supabase keys are sent; it judge
 """
 
 import asyncio
-import errno
 import json
 import socket
 import ssl
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
 
 import httpx
 
+from sidecar.certificate import Certificate
 from sidecar.errors import AnswerMalformed, TargetUnreachable, Unreached
+from sidecar.transport.body import body_may_come, read_body
+from sidecar.transport.connecting import BY_ERRNO
+from sidecar.transport.fresh import FreshTransport
+from sidecar.transport.pooled import PooledTransport
+from sidecar.transport.progress import EXTENSION, RESOLVE, Progress
+from sidecar.transport.request import Prepared
+from sidecar.transport.resolving import Resolver, SystemResolver
+from sidecar.transport.route import Family, Route
+from sidecar.transport.tls import trust_anybody, trust_public_authorities
+
+__all__ = ["Answer", "Certificate", "Family", "Route", "exchange", "key_headers", "open_client", "shared_client"]
 
 USER_AGENT = f"supabase-sidecar/{version('supabase-sidecar')} httpx/{httpx.__version__}"
+RESOLVER = SystemResolver()
+PREPARED_AT_MOST, PREPARED_BYTES_AT_MOST = 256, 4096  # requests that a client keeps ready, and how large they are
 BODY_BYTES_AT_MOST = 4 * 1024 * 1024  # a page of 1000 narrow rows is well under 1 MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete answer. Header names are lower-case; `phases` maps connect, tls, processing, transfer to seconds.
+    """A complete answer. Header names are lower-case.
 
-    `certificate_expires_at` is when the server's certificate ends (aware UTC), None without TLS.
+    `phases` maps resolve, connect, tls, processing and transfer to seconds; their sum is never more than the duration.
+    `address` is the peer that answered, `transferred_bytes` the size of the body before decompression.
     """
 
     status: int
@@ -38,7 +52,17 @@ class Answer:
     content: bytes
     duration_seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
-    certificate_expires_at: datetime | None = None
+    certificate: Certificate | None = None
+    address: str | None = None
+    http_version: str = "HTTP/1.1"
+    transferred_bytes: int = 0
+    tls_version: str | None = None
+    tls_cipher: str | None = None
+
+    @property
+    def certificate_expires_at(self) -> datetime | None:
+        """When the server's certificate ends (aware UTC), None without TLS."""
+        return self.certificate.expires_at if self.certificate else None
 
     @property
     def text(self) -> str:
@@ -91,29 +115,80 @@ def key_headers(key: str) -> dict[str, str]:
     return {"apikey": key, "Authorization": f"Bearer {key}"}
 
 
+class _FreshClient(httpx.AsyncClient):
+    """A client over fresh connections that `exchange` can look beneath.
+
+    Cookies and redirects are off, so httpx has nothing to do that is not done once for every request like it: beneath,
+    an exchange costs half.
+    """
+
+    def __init__(self, beneath: FreshTransport, **settings: Any) -> None:  # noqa: ANN401  # httpx's own
+        super().__init__(transport=beneath, **settings)
+        self.beneath = beneath
+        self._prepared: dict[object, Prepared] = {}
+
+    async def prepare(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+    ) -> Prepared:
+        """Return the request's bytes, from those of one like it where there was one."""
+        key = (method, url, tuple((params or {}).items()), tuple((headers or {}).items()), content)
+        found = self._prepared.get(key)
+        if found is None:
+            request = self.build_request(method, url, params=params, headers=headers, content=content)
+            if request.url.userinfo:
+                request = next(httpx.BasicAuth(request.url.username, request.url.password).auth_flow(request))
+            found = await self.beneath.prepare(request)
+            if len(self._prepared) >= PREPARED_AT_MOST:
+                self._prepared.clear()
+            if len(content or b"") <= PREPARED_BYTES_AT_MOST:
+                self._prepared[key] = found
+        return found
+
+
 def open_client(
     base_url: str = "",
     *,
     headers: Mapping[str, str] | None = None,
     verify: ssl.SSLContext | bool = True,
     keep_alive: bool = False,
+    route: Route | None = None,
+    resolver: Resolver = RESOLVER,
 ) -> httpx.AsyncClient:
     """Return a client of ours: cookies off, environment ignored, redirects off, no retries, an honest User-Agent.
 
-    The caller owns it and closes it (`async with`).
+    `route` says how connections are made; without it `verify` and `keep_alive` do. The caller owns the client and
+    closes it (`async with`). Kept connections go neither through a proxy nor by a chosen family.
     """
-    limits = httpx.Limits(max_connections=32, max_keepalive_connections=16 if keep_alive else 0)
-    client = httpx.AsyncClient(
-        base_url=base_url,
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
-        verify=verify,
-        limits=limits,
-        timeout=None,  # noqa: S113  # `exchange` holds one deadline over everything instead
-        trust_env=False,
-        follow_redirects=False,
-    )
+    tls = verify if isinstance(verify, ssl.SSLContext) else None if verify else trust_anybody()
+    route = route or Route(tls=tls, keep_alive=keep_alive)
+    settings: dict[str, Any] = {
+        "base_url": base_url,
+        "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
+        "timeout": None,  # `exchange` holds one deadline over everything instead
+        "trust_env": False,
+        "follow_redirects": False,
+    }
+    if not route.keep_alive:
+        client: httpx.AsyncClient = _FreshClient(FreshTransport(route, resolver), **settings)
+    elif route.proxy_url or route.family is not Family.ANY:
+        raise ValueError("kept connections go neither through a proxy nor by a chosen family")
+    else:
+        client = httpx.AsyncClient(transport=PooledTransport(route.tls or trust_public_authorities()), **settings)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
+
+
+@lru_cache(maxsize=64)
+def shared_client(route: Route, resolver: Resolver = RESOLVER) -> httpx.AsyncClient:
+    """Return the process's client of a route with fresh connections: it holds nothing, and nobody closes it."""
+    if route.keep_alive:
+        raise ValueError("kept connections have an owner who closes them")
+    return open_client(route=route, resolver=resolver)
 
 
 async def exchange(
@@ -133,125 +208,108 @@ async def exchange(
     decompressed bytes, so that a small bomb cannot become a large body.
     """
     loop = asyncio.get_running_loop()
-    started = loop.time()
-    phases = _Phases()
-    request = client.build_request(
-        method, url, params=params, headers=headers, content=content, extensions={"trace": phases}
-    )
+    started, progress = loop.time(), Progress()
     try:
         async with asyncio.timeout(timeout_seconds):
-            response = await client.send(request, stream=True)
-            try:
-                certificate_expires_at = _certificate_expiry(response)
-                body = await _read(response, body_bytes_at_most)
-            finally:
-                await response.aclose()
+            if isinstance(client, _FreshClient):
+                prepared = await client.prepare(method, url, params, headers, content)
+                came = await _over_fresh(client.beneath, prepared, progress, body_bytes_at_most)
+            else:
+                request = client.build_request(method, url, params=params, headers=headers, content=content)
+                came = await _over_httpx(client, request, progress, body_bytes_at_most)
     except TimeoutError as error:
-        raise TargetUnreachable(Unreached.TIMED_OUT, f"no complete answer in {timeout_seconds:g} s") from error
+        raise _told(_late(progress, timeout_seconds), progress, loop.time()) from error
+    except TargetUnreachable as error:
+        raise _told(error, progress, loop.time()) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise _translate(error) from error
+        raise _told(_translate(error), progress, loop.time()) from error
+    ended = loop.time()
+    progress.enter(None, ended)
+    phases = progress.seconds()
     return Answer(
-        status=response.status_code,
-        headers={name.lower(): value for name, value in response.headers.items()},
-        content=body,
-        duration_seconds=loop.time() - started,
-        phases=phases.seconds(),
-        certificate_expires_at=certificate_expires_at,
+        status=came.status,
+        headers=came.headers,
+        content=came.body,
+        duration_seconds=max(ended - started, sum(phases.values())),  # the latter is larger by rounding alone
+        phases=phases,
+        certificate=progress.certificate,
+        address=progress.address,
+        http_version=came.http_version,
+        transferred_bytes=came.transferred_bytes,
+        tls_version=progress.tls_version,
+        tls_cipher=progress.tls_cipher,
     )
 
 
-async def _read(response: httpx.Response, body_bytes_at_most: int) -> bytes:
-    """Read the body under the cap. httpx would inflate a whole chunk at once, and stacked codings without end."""
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity", "gzip"):
-        raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a content coding that was not asked for")
-    inflater = _Inflater() if coding == "gzip" else None
-    chunks: list[bytes] = []
-    size = 0
-    async for raw in response.aiter_raw():
-        chunk = inflater.inflate(raw, body_bytes_at_most - size + 1) if inflater else raw
-        size += len(chunk)
-        if size > body_bytes_at_most:
-            raise TargetUnreachable(Unreached.BODY_TOO_LARGE, f"more than {body_bytes_at_most} bytes")
-        chunks.append(chunk)
-    if inflater and inflater.is_amid:
-        raise TargetUnreachable(Unreached.CUT_OFF, "the compressed body ends too early")
-    return b"".join(chunks)
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What came over the wire. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    http_version: str
+    body: bytes
+    transferred_bytes: int
 
 
-class _Inflater:
-    """Inflates gzip, several members included, never by more than it is asked for."""
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self.is_amid = False
-
-    def inflate(self, raw: bytes, bytes_at_most: int) -> bytes:
-        found = b""
-        while raw and len(found) < bytes_at_most:
-            if self._member.eof:
-                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            try:
-                found += self._member.decompress(raw, bytes_at_most - len(found))
-            except zlib.error as error:
-                raise TargetUnreachable(Unreached.PROTOCOL_BROKEN, "a body that is not the gzip it claims") from error
-            self.is_amid = not self._member.eof
-            raw = self._member.unused_data
-        return found
+async def _over_fresh(beneath: FreshTransport, prepared: Prepared, progress: Progress, bytes_at_most: int) -> _Came:
+    exchanged = await beneath.begin(prepared, progress)
+    try:
+        headers = exchanged.headers_by_name()
+        may_come = body_may_come(prepared.method, exchanged.status)
+        body, transferred_bytes = await read_body(exchanged.chunk, headers, bytes_at_most, may_come=may_come)
+    finally:
+        exchanged.close()
+    return _Came(exchanged.status, headers, f"HTTP/{exchanged.version}", body, transferred_bytes)
 
 
-def _certificate_expiry(response: httpx.Response) -> datetime | None:
-    stream = response.extensions.get("network_stream")
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = tls.getpeercert() if tls is not None else None
-    if not certificate or "notAfter" not in certificate:
-        return None
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+async def _over_httpx(
+    client: httpx.AsyncClient, request: httpx.Request, progress: Progress, bytes_at_most: int
+) -> _Came:
+    request.extensions = {**request.extensions, EXTENSION: progress}
+    response = await client.send(request, stream=True)
+    try:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        pieces = aiter(response.aiter_raw())
+        may_come = body_may_come(request.method, response.status_code)
+
+        async def next_piece() -> bytes | None:
+            return await anext(pieces, None)
+
+        body, transferred_bytes = await read_body(next_piece, headers, bytes_at_most, may_come=may_come)
+    finally:
+        await response.aclose()
+    return _Came(response.status_code, headers, response.http_version, body, transferred_bytes)
 
 
-class _Phases:
-    """Listens to httpcore's trace events and times them. httpcore resolves names inside `connect`."""
+def _late(progress: Progress, timeout_seconds: float) -> TargetUnreachable:
+    """Name what the deadline cut short: a resolver that is slow says nothing about the target."""
+    if progress.failure is not None:
+        return progress.failure
+    if progress.phase == RESOLVE:
+        return TargetUnreachable(Unreached.RESOLVER_FAILED, f"the name was not resolved in {timeout_seconds:g} s")
+    return TargetUnreachable(Unreached.TIMED_OUT, f"no complete answer in {timeout_seconds:g} s")
 
-    NAMES: Mapping[str, str] = {
-        "connection.connect_tcp": "connect",
-        "connection.start_tls": "tls",
-        "http11.receive_response_headers": "processing",
-        "http11.receive_response_body": "transfer",
-    }
 
-    def __init__(self) -> None:
-        self._started: dict[str, float] = {}
-        self._seconds: dict[str, float] = {}
-
-    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
-        step, _, moment = event.rpartition(".")
-        name = self.NAMES.get(step)
-        if name is None:
-            return
-        now = asyncio.get_running_loop().time()
-        if moment == "started":
-            self._started[name] = now
-        elif name in self._started:
-            self._seconds[name] = self._seconds.get(name, 0.0) + now - self._started.pop(name)
-
-    def seconds(self) -> dict[str, float]:
-        return dict(self._seconds)
+def _told(error: TargetUnreachable, progress: Progress, at: float) -> TargetUnreachable:
+    """Return the error with what had been learnt until then."""
+    progress.enter(None, at)
+    return TargetUnreachable(
+        error.cause,
+        error.detail,
+        phases=progress.seconds(),
+        certificate=progress.certificate,
+        address=progress.address,
+    )
 
 
 # Most specific first. httpx wraps httpcore, which wraps OSError; the chain of causes tells them apart.
-_BY_ERRNO: Mapping[int, Unreached] = {
-    errno.EMFILE: Unreached.LOCAL_FAULT,
-    errno.ENFILE: Unreached.LOCAL_FAULT,
-    errno.ENOBUFS: Unreached.LOCAL_FAULT,
-    errno.EADDRNOTAVAIL: Unreached.LOCAL_FAULT,
-    errno.ENETUNREACH: Unreached.NETWORK_UNREACHABLE,
-    errno.ENETDOWN: Unreached.NETWORK_UNREACHABLE,
-}
-
-
 def _translate(error: Exception) -> TargetUnreachable:
     """Name the most specific cause. The message holds error classes only: httpx messages may hold URLs."""
     chain = _chain(error)
+    for link in chain:
+        if isinstance(link, TargetUnreachable):
+            return link
     detail = " < ".join(type(link).__name__ for link in chain)
     for link in chain:
         if isinstance(link, ssl.SSLError):
@@ -259,17 +317,23 @@ def _translate(error: Exception) -> TargetUnreachable:
         if isinstance(link, socket.gaierror):
             absent = link.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
             return TargetUnreachable(Unreached.RESOLVE_FAILED if absent else Unreached.RESOLVER_FAILED, detail)
-        if isinstance(link, OSError) and (cause := _BY_ERRNO.get(link.errno or 0)) is not None:
+        if isinstance(link, OSError) and (cause := BY_ERRNO.get(link.errno or 0)) is not None:
             return TargetUnreachable(cause, detail)
+    return TargetUnreachable(_cause(error), detail)
+
+
+def _cause(error: Exception) -> Unreached:
     match error:
+        case httpx.LocalProtocolError():
+            return Unreached.LOCAL_FAULT
         case httpx.ConnectError():
-            return TargetUnreachable(Unreached.CONNECT_FAILED, detail)
+            return Unreached.CONNECT_FAILED
         case httpx.RemoteProtocolError() if "without sending" in str(error) or "peer closed" in str(error):
-            return TargetUnreachable(Unreached.CUT_OFF, detail)
+            return Unreached.CUT_OFF
         case httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
-            return TargetUnreachable(Unreached.CUT_OFF, detail)
+            return Unreached.CUT_OFF
         case _:
-            return TargetUnreachable(Unreached.PROTOCOL_BROKEN, detail)
+            return Unreached.PROTOCOL_BROKEN
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sidecar.domain.check import JSON
@@ -69,7 +70,8 @@ class Condition:
     def holds(self, bindings: Mapping[str, JSON]) -> Evaluated:
         """Evaluate on the answer's values."""
         try:
-            value = self._program.eval(data=dict(bindings))
+            # Only what the text mentions: the library converts whatever it is given.
+            value = self._program.eval(data={name: bindings[name] for name in self.names if name in bindings})
             kind, result = value.type().name(), value.value()
         except RuntimeError as error:
             return Errored(f"{self.text}: {_reason(str(error))}")
@@ -100,11 +102,22 @@ def compile_condition(text: str, names: Mapping[str, Shape] = ANSWER_NAMES) -> C
 
     Raises: ValueError for a text that does not compile, an unknown name included.
     """
-    from cel_expr_python import cel  # noqa: PLC0415  # a native library, needed only where there are conditions
-
     if len(text) > TEXT_AT_MOST:
         message = f"a condition of {len(text)} characters; at most {TEXT_AT_MOST}"
         raise ValueError(message)
+    try:
+        program = _environment(tuple(names.items())).compile(text)
+    except RuntimeError as error:
+        raise ValueError(_complaint(str(error), names)) from error
+    used = tuple(name for name in names if re.search(rf"\b{name}\b", text))
+    return Condition(text=text, names=used, _program=program)
+
+
+@lru_cache(maxsize=16)
+def _environment(names: tuple[tuple[str, Shape], ...]) -> Any:  # noqa: ANN401  # the package publishes no types
+    """Return the compiler over `names`. Programs share it: one of their own each would take 150 kB."""
+    from cel_expr_python import cel  # noqa: PLC0415  # a native library, needed only where there are conditions
+
     types = {
         Shape.INT: cel.Type.INT,
         Shape.STRING: cel.Type.STRING,
@@ -112,13 +125,7 @@ def compile_condition(text: str, names: Mapping[str, Shape] = ANSWER_NAMES) -> C
         Shape.NUMBERS: cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
         Shape.ANY: cel.Type.DYN,
     }
-    environment = cel.NewEnv(variables={name: types[shape] for name, shape in names.items()})
-    try:
-        program = environment.compile(text)
-    except RuntimeError as error:
-        raise ValueError(_complaint(str(error), names)) from error
-    used = tuple(name for name in names if re.search(rf"\b{name}\b", text))
-    return Condition(text=text, names=used, _program=program)
+    return cel.NewEnv(variables={name: types[shape] for name, shape in names})
 
 
 _COMPLAINT = re.compile(r"ERROR: <input>:-?\d+:(-?\d+): (.*)")

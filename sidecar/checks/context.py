@@ -9,6 +9,8 @@ from sidecar.checks.log_drain import LogDrain
 from sidecar.checks.session import Sessions
 from sidecar.ports import Clock
 from sidecar.sights import Notebook
+from sidecar.transport.resolving import Resolver
+from sidecar.wire import RESOLVER
 
 
 def _trust_public_authorities() -> ssl.SSLContext:
@@ -34,3 +36,4 @@ class ProbeContext:
     place: str = ""
     sessions: Sessions = field(default_factory=Sessions, repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)
+    resolver: Resolver = RESOLVER

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated
 
 import httpx
@@ -15,7 +16,7 @@ from sidecar.checks.redirects import Request, is_port, redirected
 from sidecar.domain.check import JSON, Check, Observation
 from sidecar.domain.reasons import BY_CAUSE, HttpReason
 from sidecar.errors import TargetUnreachable, Unreached
-from sidecar.wire import Answer, exchange, open_client
+from sidecar.wire import Answer, Route, exchange, shared_client
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 MAX_REDIRECTS = 5
@@ -180,18 +181,18 @@ class HttpProbe:
             if not self._context.backend_url:
                 return _Finding(HttpReason.LOCAL_FAULT, "the URL is a path, and backend.url is not set")
             url = self._context.backend_url.rstrip("/") + url
-        request = Request(method=spec.method, url=httpx.URL(url), headers=spec.headers, content=spec.content)
-        async with open_client(verify=self._context.tls) as client:
-            while True:
-                answer = await self._send(client, request, spec, deadline)
-                sight.add(answer)
-                onward = redirected(request, answer) if spec.follow_redirects else None
-                if onward is None:
-                    return answer
-                if sight.redirects == MAX_REDIRECTS:
-                    return _Finding(HttpReason.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS} redirects")
-                sight.redirects += 1
-                request = onward
+        request = Request(method=spec.method, url=_parsed(url), headers=spec.headers, content=spec.content)
+        client = shared_client(Route(tls=self._context.tls), self._context.resolver)
+        while True:
+            answer = await self._send(client, request, spec, deadline)
+            sight.add(answer)
+            onward = redirected(request, answer) if spec.follow_redirects else None
+            if onward is None:
+                return answer
+            if sight.redirects == MAX_REDIRECTS:
+                return _Finding(HttpReason.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS} redirects")
+            sight.redirects += 1
+            request = onward
 
     async def _send(self, client: httpx.AsyncClient, request: Request, spec: HttpSpec, deadline: float) -> Answer:
         remaining = deadline - self._context.clock.monotonic()
@@ -232,6 +233,12 @@ class HttpProbe:
             "phases": dict(sight.phases),
             "certificate": certificate,
         }
+
+
+@lru_cache(maxsize=512)
+def _parsed(url: str) -> httpx.URL:
+    """Parse a URL of the configuration; every look asks for the same."""
+    return httpx.URL(url)
 
 
 def cel_json(content: bytes) -> JSON:

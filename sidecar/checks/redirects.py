@@ -1,5 +1,6 @@
 """Where a redirect leads, and what may travel along: nothing that was configured ever reaches another origin."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,7 +51,17 @@ def _target(url: httpx.URL, answer: Answer) -> httpx.URL | None:
         target = url.join(location).copy_with(userinfo=b"", fragment=None)
     except (httpx.InvalidURL, ValueError):
         return None
-    return target if target.scheme in _PORTS and target.host and is_port(target.port) else None
+    if target.scheme not in _PORTS or not target.host or not is_port(target.port):
+        return None
+    return None if _is_link_local(target.host) and not _is_link_local(url.host) else target
+
+
+def _is_link_local(host: str) -> bool:
+    """Tell whether nobody but this machine's own network answers there: metadata services of clouds, above all."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_link_local
+    except ValueError:
+        return False
 
 
 def is_port(port: int | None) -> bool:

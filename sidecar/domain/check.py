@@ -165,3 +165,11 @@ def pace_seconds(check: Check, state: CheckState) -> float:
     if check.recheck_every_seconds is None or state.is_settled:
         return check.every_seconds
     return min(check.recheck_every_seconds, check.every_seconds)
+
+
+def worth_keeping(check: Check, state: CheckState) -> CheckState:
+    """Return what a restart needs of a state: no last look, and a streak only as far as it can decide anything.
+
+    So a check whose looks agree has nothing new to remember, however long that goes on.
+    """
+    return replace(state, last=None, streak=min(state.streak, max(check.fail_after, check.pass_after)))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold
+from sidecar.domain.check import Check, CheckState, Observation, Verdict, fold, worth_keeping
 from sidecar.domain.dependence import Barred, bar, excuse
 from sidecar.domain.event import CheckObserved, FaultCaught
 from sidecar.domain.maintenance import Calendar
@@ -34,6 +34,7 @@ class Watch:
         self._clock = clock
         self._standing: dict[str, CheckState] = {}
         self._looking: dict[str, asyncio.Lock] = {}
+        self._saved: dict[str, CheckState] = {}
 
     @property
     def standing(self) -> Mapping[str, CheckState]:
@@ -42,7 +43,8 @@ class Watch:
 
     async def remember(self) -> None:
         """Take up the verdicts of an earlier process, so that a restart is no flip."""
-        self._standing.update(await self._state.check_states())
+        self._saved = dict(await self._state.check_states())
+        self._standing.update(self._saved)
 
     def follow(
         self,
@@ -63,6 +65,7 @@ class Watch:
         for name, check in before.items():
             if not self._is_known(check):
                 self._standing.pop(name, None)
+                self._saved.pop(name, None)
 
     def _is_known(self, check: Check) -> bool:
         """Say whether a check is what its name means by now: a look that a reload overtook says nothing any more."""
@@ -101,8 +104,15 @@ class Watch:
             state, flip = fold(check, self.stands(check.name), seen, window.name if window else "")
             self._standing[check.name] = state
             self._reporter.emit(CheckObserved(check=check, observation=seen, state=state, flip=flip))
-        await self._state.save_check(check.name, replace(state, last=None))
+        await self._save(check, state)
         return seen
+
+    async def _save(self, check: Check, state: CheckState) -> None:
+        """Remember what changed, and nothing else: a write at every look cost as much as the look itself."""
+        kept = worth_keeping(check, state)
+        if self._saved.get(check.name) != kept:
+            await self._state.save_check(check.name, kept)
+            self._saved[check.name] = kept
 
     async def _see(self, check: Check, parents: tuple[Check, ...]) -> Observation:
         started = self._clock.monotonic()

@@ -182,8 +182,17 @@ CATALOGUE: Final = (
     ),
 )  # fmt: skip
 
+FOR_DEBUGGING: Final = (TickStarted, CapMeasured)  # whose lines are never at another level
+
 _BAD: Final = frozenset({Outcome.VERIFY_FAILED, Outcome.FAILED})
 _FINE: Final = frozenset({Outcome.NOTHING_TO_DO, Outcome.OBSERVED, Outcome.PLANNED, Outcome.REPAIRED})
+
+
+def is_for_debugging(event: Event) -> bool:
+    """Tell, without rendering it, whether an event's line is of the level debug. There are two for each look."""
+    if isinstance(event, CheckObserved):
+        return event.flip is None and event.observation.verdict is Verdict.HEALTHY
+    return isinstance(event, FOR_DEBUGGING)
 
 
 def line_of(event: Event) -> Line:

@@ -15,7 +15,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.event import Event
-from sidecar.telemetry.lines import Line, line_of
+from sidecar.telemetry.lines import Line, is_for_debugging, line_of
 from sidecar.telemetry.masking import mask
 
 REPEAT_SECONDS = 60.0  # the same message of a library is written once in this time, then with a count
@@ -30,6 +30,9 @@ class EventLog:
     def __init__(self, stream: TextIO, level: str, *, terminal: bool, trace_ids: Callable[[], TraceIds | None]) -> None:
         """Write to `stream`; `level` is debug, info, warning or error. Text for people when it is a `terminal`."""
         number = logging.getLevelNamesMapping()[level.upper()]
+        self._written = frozenset(
+            name.lower() for name, value in logging.getLevelNamesMapping().items() if value >= number
+        )
         self._logger: FilteringBoundLogger = structlog.wrap_logger(
             _Stream(stream),
             processors=[
@@ -43,15 +46,20 @@ class EventLog:
             context_class=dict,
             cache_logger_on_first_use=False,
         )
+        self._is_terse = "debug" not in self._written
         self._handler = _LibraryHandler(self)
         self._root_level = logging.WARNING
 
     def hear(self, event: Event) -> None:
         """Write the event's line."""
+        if self._is_terse and is_for_debugging(event):
+            return
         self.write(line_of(event))
 
     def write(self, line: Line) -> None:
         """Write one line of `sidecar.telemetry.lines.CATALOGUE`; None and empty fields are left out."""
+        if line.level not in self._written:
+            return
         fields = {name: value for name, value in line.fields.items() if value not in (None, "", (), {})}
         getattr(self._logger, line.level)(line.name, **fields)
 

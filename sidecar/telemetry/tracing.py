@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from sidecar.transport.observing import observed_by
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -39,17 +41,21 @@ class Tracing:
     @contextmanager
     def span(self, name: str, **attributes: str | float | bool) -> Iterator[None]:
         """Open a span; HTTP calls made inside it become its children. An exception marks it by its type alone."""
-        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415  # imported where used
+        from opentelemetry import context  # noqa: PLC0415  # imported where used
+        from opentelemetry.trace import Status, StatusCode, set_span_in_context  # noqa: PLC0415  # likewise
 
-        with self._tracer.start_as_current_span(
-            name, attributes=attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except Exception as error:
-                span.set_attribute("error.type", type(error).__name__)
-                span.set_status(Status(StatusCode.ERROR))
-                raise
+        # The SDK's own context manager is three generators deep, which each look of each check would pay for.
+        span = self._tracer.start_span(name, attributes=attributes)
+        token = context.attach(set_span_in_context(span))
+        try:
+            yield
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(Status(StatusCode.ERROR))
+            raise
+        finally:
+            context.detach(token)
+            span.end()
 
     def ids(self) -> tuple[str, str] | None:
         """Return the current trace's and span's ids in hexadecimal, None outside of any span."""
@@ -122,8 +128,13 @@ def _add_exporter(provider: "TracerProvider", endpoint: str) -> "ScrubbedExporte
 
 @contextmanager
 def _instrumented(provider: "TracerProvider") -> Iterator[None]:
-    """Trace httpx, for all clients at once, so that no call site has to know; once per process."""
+    """Trace httpx, for all clients at once, so that no call site has to know; once per process.
+
+    Kept connections run over httpx's own transport, which its instrumentation knows; fresh ones over ours.
+    """
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415  # 100 ms
+
+    from sidecar.telemetry.request_spans import RequestSpans  # noqa: PLC0415  # likewise
 
     instrumentor = HTTPXClientInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
@@ -132,7 +143,8 @@ def _instrumented(provider: "TracerProvider") -> Iterator[None]:
     with _environment(*STABLE_CONVENTIONS):
         instrumentor.instrument(tracer_provider=provider)
     try:
-        yield
+        with observed_by(RequestSpans(provider)):
+            yield
     finally:
         instrumentor.uninstrument()
 

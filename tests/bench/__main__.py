@@ -7,11 +7,25 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
+from tests.bench.checks import (
+    added_latency_p99,
+    checks_per_second,
+    cpu_per_check,
+    rss_1000_checks,
+    schedule_lag_p99,
+    start_100_checks,
+)
 from tests.bench.direct import backfill_100k, detect_1m, detect_10m
 from tests.bench.rest_detect import rest_detect_1m
 from tests.bench.result import Measured
 
 BENCHES: dict[str, Callable[[float], Awaitable[list[Measured]]]] = {
+    "cpu_per_check": cpu_per_check,
+    "checks_per_second": checks_per_second,
+    "schedule_lag_p99": schedule_lag_p99,
+    "added_latency_p99": added_latency_p99,
+    "rss_1000_checks": rss_1000_checks,
+    "start_100_checks": start_100_checks,
     "rest_detect_1m": rest_detect_1m,
     "detect_1m": detect_1m,
     "backfill_100k": backfill_100k,

@@ -27,7 +27,6 @@ ROUNDS = 5
 # A tenth of the seeded second movements stays: 1.1 ledger rows a user, as the figure asks for.
 THIN = "delete from public.credit_transactions where transaction_type = 'usage' and hashtext(id::text) % 10 <> 0"
 EXPECTED = """
-create table public.bench_rows as
 select distinct on (l.user_id) l.user_id as id, a.email, a.raw_user_meta_data ->> 'full_name' as full_name,
   l.balance_after as credits_balance, '{"restored_by": "sidecar", "plan": "bench"}'::jsonb as metadata
 from public.credit_transactions l join auth.users a on a.id = l.user_id
@@ -35,10 +34,9 @@ where not exists (select from public.users u where u.id = l.user_id) and a.delet
   and not exists (select from public.users u where u.email = a.email) and l.balance_after >= 0
 order by l.user_id, l.created_at desc
 """
-RAW = """
-insert into public.users (id, email, full_name, credits_balance, metadata)
-select id, email, full_name, credits_balance, metadata from public.bench_rows
-"""
+COLUMNS = "insert into public.users (id, email, full_name, credits_balance, metadata)"
+RAW = f"{COLUMNS} {EXPECTED}"  # finds what is missing and inserts it, as a person would type it, without any guard
+BARE = f"{COLUMNS} table public.bench_rows"
 
 
 async def detect_1m(scale: float) -> list[Measured]:
@@ -82,10 +80,10 @@ async def backfill_100k(scale: float) -> list[Measured]:
     rows = round(100_000 * scale)
     async with _world(users=2 * rows, orphans=rows) as world:
         await world.sql("vacuum (analyze)")
-        await world.sql(EXPECTED)
-        theirs = []
-        for _ in range(3):
-            theirs.append(await _timed(lambda: _psql(world, RAW)))
+        await world.sql(f"create table public.bench_rows as {EXPECTED}")
+        theirs: dict[str, list[float]] = {RAW: [], BARE: []}
+        for statement in (RAW, BARE) * 3:
+            theirs[statement].append(await _timed(lambda s=statement: _psql(world, s)))  # type: ignore[misc]  # a default binds it
             await world.sql("delete from public.users where metadata ->> 'restored_by' = 'sidecar'")
             await world.sql("vacuum (analyze) public.users")
         await world.forget()
@@ -99,12 +97,14 @@ async def backfill_100k(scale: float) -> list[Measured]:
             batches = app.reporter.told(BatchSettled)
         assert len(await world.restored()) == rows + 1
         writing = batches[-1].at - batches[0].at
-        rate, peer = rows / writing.total_seconds(), rows / statistics.median(theirs)
+        rate = rows / writing.total_seconds()
+        raw, bare = [rows / statistics.median(theirs[statement]) for statement in (RAW, BARE)]
         longest = max(batch.duration_seconds for batch in batches)
         say(f"backfill: {whole_seconds:.1f} s from look to verification, longest batch {longest:.2f} s")
         return [
-            _measured("backfill_100k", rate, peer, "rows/s", "psql, INSERT … SELECT", "at least 0.5"),
-            _measured("backfill_100k_whole", rows / whole_seconds, peer, "rows/s", "psql, INSERT … SELECT", "none"),
+            _measured("backfill_100k", rate, raw, "rows/s", "psql, INSERT … SELECT that finds them", "at least 0.5"),
+            _measured("backfill_100k_bare", rate, bare, "rows/s", "psql, INSERT … SELECT of rows at hand", "none"),
+            _measured("backfill_100k_whole", rows / whole_seconds, raw, "rows/s", "the first, to verification", "none"),
         ]
 
 

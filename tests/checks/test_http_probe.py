@@ -42,7 +42,7 @@ async def test_an_answer_as_expected_is_healthy_and_timed() -> None:
     seen = await look(reply(200, {"status": "ok"}), expect=["status == 200", 'body.status == "ok"'])
     assert (seen.reason, seen.verdict) == ("ok", Verdict.HEALTHY)
     assert seen.facts == {"redirects": 0, "status": 200, "size_bytes": 16}
-    assert set(seen.phases) == {"connect", "processing", "transfer"}
+    assert set(seen.phases) == {"resolve", "connect", "processing", "transfer"}
     assert sum(seen.phases.values()) <= seen.duration_seconds
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.check import CheckState, Flip, Observation, Verdict, fold, seen_from
+from sidecar.domain.check import CheckState, Flip, Observation, Verdict, fold, seen_from, worth_keeping
 from tests.domain.cast import NOW, a_check, observation
 
 UP, DOWN, BLIND = Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN
@@ -75,6 +75,26 @@ def test_nothing_is_told_that_was_not_seen(seen: list[Verdict], fail_after: int,
         assert state.streak == run
         if flip is not None and BLIND not in (flip.before, flip.after):
             assert run >= (fail_after if flip.after is DOWN else pass_after)
+
+
+@given(
+    st.lists(st.sampled_from(list(Verdict)), min_size=1, max_size=30),
+    st.integers(0, 29),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+def test_what_is_kept_decides_as_what_was_seen(
+    seen: list[Verdict], restart_at: int, fail_after: int, pass_after: int
+) -> None:
+    check = a_check(fail_after=fail_after, pass_after=pass_after)
+    whole = kept = CheckState()
+    for number, verdict in enumerate(seen):
+        if number == restart_at:
+            kept = worth_keeping(check, kept)
+        looked = observation(verdict)
+        whole, told = fold(check, whole, looked)
+        kept, told_after_restart = fold(check, kept, looked)
+        assert (kept.verdict, kept.since, told_after_restart) == (whole.verdict, whole.since, told)
 
 
 @pytest.mark.parametrize(("verdict", "reason"), [(UP, "rate_limited"), (DOWN, "ok"), (BLIND, "ok")])

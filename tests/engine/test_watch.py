@@ -1,7 +1,9 @@
 """A look by a check ends in an observation, whatever the probe does."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -40,6 +42,43 @@ async def test_a_look_is_told_folded_and_remembered_for_the_next_process(state: 
     )
     await later.look(check)
     assert [event.flip.after for event in heard.told(CheckObserved) if event.flip] == [Verdict.UNHEALTHY]
+
+
+class Counting:
+    """A memory that counts what it is given."""
+
+    def __init__(self, inner: State) -> None:
+        self.inner = inner
+        self.saved: list[CheckState] = []
+
+    async def save_check(self, check: str, state: CheckState) -> None:
+        self.saved.append(state)
+        await self.inner.save_check(check, state)
+
+    async def check_states(self) -> Mapping[str, CheckState]:
+        return await self.inner.check_states()
+
+
+async def test_looks_that_agree_are_remembered_once_and_every_change_is(state: State, clock: FakeClock) -> None:
+    counting = Counting(state)
+    verdicts = [Verdict.HEALTHY] * 9 + [Verdict.UNHEALTHY] * 9 + [Verdict.HEALTHY]
+    watch, _ = watching(cast("State", counting), clock, FakeProbe(*verdicts))
+    check = a_check(fail_after=3, pass_after=2)
+    for _ in verdicts:
+        await watch.look(check)
+    told = [(kept.verdict, kept.pending, kept.streak) for kept in counting.saved]
+    assert told == [
+        (Verdict.HEALTHY, Verdict.HEALTHY, 1),
+        (Verdict.HEALTHY, Verdict.HEALTHY, 2),
+        (Verdict.HEALTHY, Verdict.HEALTHY, 3),
+        (Verdict.HEALTHY, Verdict.UNHEALTHY, 1),
+        (Verdict.HEALTHY, Verdict.UNHEALTHY, 2),
+        (Verdict.UNHEALTHY, Verdict.UNHEALTHY, 3),
+        (Verdict.UNHEALTHY, Verdict.HEALTHY, 1),
+    ]
+    later, _ = watching(cast("State", counting), clock, FakeProbe(Verdict.UNHEALTHY))
+    await later.remember()
+    assert later.standing["service-key"] == counting.saved[-1]
 
 
 @pytest.mark.parametrize(

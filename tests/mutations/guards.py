@@ -11,6 +11,7 @@ from tests.mutations import (
     steering,
     stopping,
     trail,
+    transport,
 )
 from tests.mutations.guard import Guard
 
@@ -61,4 +62,5 @@ GUARDS = (
     *behaving.GUARDS,
     *checking.GUARDS,
     *looking.GUARDS,
+    *transport.GUARDS,
 )
