@@ -72,6 +72,7 @@ def test_without_a_database_the_place_and_what_to_do_are_told() -> None:
 def test_a_check_that_may_be_left_out_without_a_database_is_left_out_and_still_read() -> None:
     optional = NO_DATABASE.replace("every: 5m", "every: 5m\n    only_with_database: true")
     assert loaded(optional).checks == ()
+    assert loaded(optional).left_out == {"catalogue": "left out; it needs database.url, and that is not set"}
     assert "is not a known key" in complaints(optional.replace("ledger:", "legder:"))
     assert len(loaded(TEXT.replace("every: 5m", "every: 5m\n    only_with_database: true")).checks) == 1
 

@@ -218,6 +218,19 @@ async def test_what_is_drained_is_counted_and_survives_a_memory_that_is_away() -
     assert SECRET not in repr(seen) + notebook.kept["log the-check"].body
 
 
+async def test_a_look_that_a_reload_overtook_takes_nothing_from_the_next_one() -> None:
+    clock = FakeClock()
+    drain, probe, overtaken = drained(clock, Purses())
+    assert drain.take([LOOKUP], clock.now()) == 1
+    spec = a_check(drain=True, signatures=[*SIGNATURES, {"name": "other", "contains": "other"}]).spec
+    assert isinstance(spec, LogSignatureSpec)
+    drain.follow({overtaken.name: spec.signatures})
+    assert (await probe(overtaken)).reason == "drain_silent"
+    assert sum(sum(counts.values()) for counts in drain.fetch(overtaken.name, spec.signatures).counts.values()) == 1
+    drain.give_back("gone by now", drain.fetch(overtaken.name, spec.signatures))
+    assert drain.fetch("gone by now", spec.signatures).counts == {}
+
+
 async def test_a_drain_that_fell_silent_is_unknown() -> None:
     clock, notebook = FakeClock(), Purses()
     drain, probe, watched = drained(clock, notebook, silent_after="10m")

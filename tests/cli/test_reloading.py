@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from sidecar.app import App, open_app
+from sidecar.checks.log_signature import LogSignatureKeys
 from sidecar.config.settings import Config
 from sidecar.config.variables import Secret
+from sidecar.domain.check import Check
 from sidecar.domain.event import ConfigLoaded, FaultCaught
 from sidecar.engine.supervisor import Supervisor
 from sidecar.errors import ConfigError, Problem, StateUnavailable
 from sidecar.live import Live
 from sidecar.reload import Reload
 from tests.cli.cast import a_config
+from tests.domain.cast import a_check
 from tests.engine_clock.hearing import Hearing
 
 MISTAKE = ConfigError((Problem(file="sidecar.yaml", line=3, column=1, path="checks", message="is missing", hint=""),))
@@ -96,6 +100,32 @@ async def test_memory_standing_verdicts_and_probes_stay_and_a_new_key_makes_new_
     bench.config = replace(bench.config, supabase=replace(bench.config.supabase, service_key=Secret("another")))
     assert await bench.reload.reload("olga") == ()
     assert bench.live.app.probes is not first.probes
+
+
+def counting(*texts: str) -> Check:
+    given = {"drain": True, "signatures": [{"name": text, "contains": text} for text in texts]}
+    spec = LogSignatureKeys.model_validate_json(json.dumps(given), strict=True).to_spec()
+    return replace(a_check("log"), kind="log_signature", spec=spec)
+
+
+async def test_what_was_drained_and_no_look_has_fetched_outlives_a_reload_whatever_it_changes(bench: Bench) -> None:
+    bench.config = replace(bench.config, checks=(counting("lookup"),))
+    assert await bench.reload.reload("olga") == ()
+    first = bench.live.app
+    assert first.drain.take(["lookup failed", "refused"], first.clock.now()) == 1
+    bench.config = replace(
+        bench.config,
+        checks=(counting("lookup", "refused"),),
+        supabase=replace(bench.config.supabase, service_key=Secret("another")),
+    )
+    assert await bench.reload.reload("olga") == ()
+    second = bench.live.app
+    assert second.drain.take(["refused"], second.clock.now()) == 1
+    seen = await second.watch.look(second.check("log"))
+    assert seen.facts["signatures"] == {"lookup": {"new": 1, "within": 1}, "refused": {"new": 1, "within": 1}}
+    bench.config = replace(bench.config, checks=())
+    assert await bench.reload.reload("olga") == ()
+    assert not bench.live.app.drain.is_wanted
 
 
 async def test_twenty_reloads_leave_no_task_behind(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sidecar.checks.http import HttpSpec
-from sidecar.domain.check import Verdict
+from sidecar.domain.check import JSON, Verdict
 from sidecar.verbs.tracing import trace_document, trace_lines
 from tests.domain.cast import a_check, observation
 
@@ -56,6 +56,18 @@ def test_every_step_has_its_line() -> None:
         "  expires      2026-12-01T00:00:00+00:00",
         "  asked for    to be left alone for 30 s",
         '  steps        {"one": "[masked]"}',
+    ]
+
+
+def test_steps_and_counts_have_a_line_each() -> None:
+    facts: dict[str, JSON] = {
+        "steps": [{"name": "sign-in", "outcome": "ok", "status": 200}, {"name": "balance", "outcome": "differs"}],
+        "signatures": {"lookup": {"new": 2, "within": 3}},
+    }
+    assert trace_lines(a_check(), replace(observation(Verdict.HEALTHY), facts=facts)) == [
+        "  steps        name sign-in, outcome ok, status 200",
+        "  steps        name balance, outcome differs",
+        "  signatures   lookup: new 2, within 3",
     ]
 
 

@@ -31,6 +31,14 @@ def test_a_surprise_is_told_in_one_sentence(check: Check, words: str) -> None:
     assert words in told
 
 
+def test_a_check_that_is_left_out_and_what_depends_on_it_are_told() -> None:
+    config = replace(CONFIG, checks=(replace(CHECK, depends_on=("canary-user",)),), left_out={"canary-user": "why"})
+    assert check_remarks(config, NOW) == [
+        "canary-user: why",
+        "backend-health: it does not depend on canary-user, which is left out",
+    ]
+
+
 def test_a_question_after_our_own_network_that_does_not_fit_is_told() -> None:
     asking = replace(CONFIG.connectivity, targets=(("1.1.1.1", 443),))
     tight = replace(CHECK, every_seconds=11.0)

@@ -295,6 +295,22 @@ async def test_a_target_that_answered_or_stands_beside_us_is_judged_as_seen(stat
     assert down.asked == 0
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_shown"),
+    [("signature_seen", True), ("balance_differs", True), ("connect_failed", False), ("cleanup_failed", False)],
+)
+async def test_what_only_an_answer_or_a_file_beside_us_shows_needs_no_network(
+    reason: str, *, is_shown: bool, state: State, clock: FakeClock
+) -> None:
+    async def seeing(check: Check) -> Observation:
+        return replace(observation(DOWN), check=check.name, reason=reason)
+
+    watch = Watch(state=state, reporter=RecordingReporter(), clock=clock)
+    watch.follow({"service_key": seeing}, [a_check()], None, down := Net(up=False))
+    assert ((await watch.look(a_check())).reason == reason) is is_shown
+    assert down.asked == (not is_shown)
+
+
 async def test_a_bug_in_what_surrounds_a_probe_blinds_that_check_alone(state: State, clock: FakeClock) -> None:
     class Broken(Net):
         async def connected(self) -> bool:

@@ -1,6 +1,7 @@
 """Rules of one target table agree on the row, or the configuration is refused with both files named."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -84,4 +85,8 @@ def test_without_a_database_each_rule_that_needs_one_is_remarked_on() -> None:
         "auth_user_without_profile", "balance_differs_from_ledger", "profile_without_auth_user",
     ]  # fmt: skip
     direct = MINIMAL + "database:\n  url: postgresql://sidecar@127.0.0.1/postgres\n"
-    assert remarks(load_text(direct, rules, KINDS, ENVIRON)) == []
+    config = load_text(direct, rules, KINDS, ENVIRON)
+    assert remarks(config) == []
+    without = remarks(replace(config, left_out={"service-key": "left out"}))
+    assert len(without) == len(rules)
+    assert "credits_without_profile: it requires service-key, which is left out; looks end as unknown" in without
