@@ -12,10 +12,11 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from sidecar.checks.conditions import ANSWER_NAMES, Condition, Errored, compile_condition
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.exact import exact_number, for_cel
-from sidecar.checks.journey_keys import Identifier, Keys, TableName, UserKeys, to_table
+from sidecar.checks.journey_keys import UserKeys
 from sidecar.checks.rows import Reader, service_reader
 from sidecar.checks.session import Login, Project, Session, sign_in
 from sidecar.checks.stopped import Stopped
+from sidecar.checks.tables import Identifier, Keys, TableName, to_table
 from sidecar.checks.way import Way
 from sidecar.config.checks import LeftOut
 from sidecar.domain.check import JSON, Check, Observation

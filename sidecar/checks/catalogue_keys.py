@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from sidecar.checks.tables import Keys
 from sidecar.domain.rule import Table
 from sidecar.domain.schema_judge import SchemaWish, TableWish, TriggerWish
 
@@ -43,11 +44,7 @@ ObjectName = Annotated[str, AfterValidator(_name)]
 QualifiedName = Annotated[str, AfterValidator(_qualified)]
 
 
-class _Keys(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class TableKeys(_Keys):
+class TableKeys(Keys):
     """What is expected of one table."""
 
     rls: bool = True
@@ -82,7 +79,7 @@ class TableKeys(_Keys):
         )
 
 
-class TriggerKeys(_Keys):
+class TriggerKeys(Keys):
     """A trigger that must be there and fire."""
 
     table: QualifiedName
@@ -100,7 +97,7 @@ class TriggerKeys(_Keys):
         )
 
 
-class CatalogueKeys(_Keys):
+class CatalogueKeys(Keys):
     """The keys of a `catalogue` check beside the common ones."""
 
     needs_database: ClassVar[bool] = True  # read by the configuration, which names the place where it is missing

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Annotated
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, SecretStr
+from pydantic import AfterValidator, Field, JsonValue, SecretStr
 
 from sidecar.checks.conditions import Condition, Errored, Failed, compile_condition, used_names
 from sidecar.checks.context import ProbeContext
 from sidecar.checks.redirects import Request, is_port, redirected
+from sidecar.checks.tables import Keys
 from sidecar.domain.check import JSON, Check, Observation
 from sidecar.domain.reasons import BY_CAUSE, HttpReason
 from sidecar.errors import TargetUnreachable, Unreached
@@ -84,10 +85,8 @@ def _condition(text: str) -> str:
     return text
 
 
-class HttpKeys(BaseModel):
+class HttpKeys(Keys):
     """The keys of an `http` check beside the common ones."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: Annotated[str, AfterValidator(_url)]
     method: Annotated[str, AfterValidator(_method)] = "GET"

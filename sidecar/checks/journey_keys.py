@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, SecretStr, model_validator
+from pydantic import AfterValidator, Field, JsonValue, SecretStr, model_validator
 
 from sidecar.checks.conditions import ANSWER_NAMES, Shape, compile_condition
 from sidecar.checks.journey_steps import (
@@ -20,27 +20,17 @@ from sidecar.checks.journey_steps import (
     Step,
 )
 from sidecar.checks.session import Login
+from sidecar.checks.tables import IDENTIFIER, Identifier, Keys, TableName, matching, to_table
 from sidecar.checks.templates import json_names, template, url_template
 from sidecar.config.checks import LeftOut
 from sidecar.domain.reasons import JourneyReason
-from sidecar.domain.rule import Table
 
 STEPS_AT_MOST = 50
 NO_LOGIN = "left out; it needs the e-mail and the password of a canary user, and one of them is empty"
 RESERVED = frozenset({"token", "user_id"})  # captured by every sign-in
-_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"})
 _ASK_NAMES = {name: shape for name, shape in ANSWER_NAMES.items() if name != "certificate"} | {"captured": Shape.ANY}
 _ROW_NAMES = {"row": Shape.ANY, "rows": Shape.ANY, "count": Shape.INT, "captured": Shape.ANY}
-
-
-def _matching(pattern: str, message: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(message)
-        return text
-
-    return AfterValidator(check)
 
 
 def _seconds(longest: float) -> AfterValidator:
@@ -58,12 +48,6 @@ def to_seconds(text: str) -> float:
     """Return a duration that was validated, in seconds."""
     number, unit = re.fullmatch(r"([0-9]+)(ms|s|m|h|d)", text).groups()  # type: ignore[union-attr]  # validated
     return int(number) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}[unit]
-
-
-def to_table(text: str) -> Table:
-    """Return a table whose name was validated."""
-    schema, _, name = text.partition(".")
-    return Table(schema=schema, name=name)
 
 
 def _url(text: str) -> str:
@@ -91,23 +75,13 @@ def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 
 Name = Annotated[
-    str, _matching(r"[a-z0-9][a-z0-9_-]{0,62}", "must be a short name: lower-case letters, digits, - and _")
+    str, matching(r"[a-z0-9][a-z0-9_-]{0,62}", "must be a short name: lower-case letters, digits, - and _")
 ]
-Variable = Annotated[str, _matching(r"[a-z][a-z0-9_]{0,62}", "must be a name: lower-case letters, digits and _")]
-Identifier = Annotated[str, _matching(_IDENTIFIER, "must be the name of a column")]
-TableName = Annotated[
-    str, _matching(rf"{_IDENTIFIER}\.{_IDENTIFIER}", "must be a table with its schema, such as public.users")
-]
-Order = Annotated[str, _matching(rf"{_IDENTIFIER}(\.(asc|desc))?", "must be a column, with .asc or .desc")]
+Variable = Annotated[str, matching(r"[a-z][a-z0-9_]{0,62}", "must be a name: lower-case letters, digits and _")]
+Order = Annotated[str, matching(rf"{IDENTIFIER}(\.(asc|desc))?", "must be a column, with .asc or .desc")]
 
 
 Headers = Annotated[dict[str, SecretStr], AfterValidator(_headers)]
-
-
-class Keys(BaseModel):
-    """What every mapping of these kinds has in common."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class UserKeys(Keys):

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sidecar.checks.journey_keys import Headers, Keys, Name, to_seconds
+from sidecar.checks.journey_keys import Headers, Name, to_seconds
 from sidecar.checks.log_loki import SELECTOR, Loki
 from sidecar.checks.log_memory import SLICES
 from sidecar.checks.signatures import Signature, compile_pattern
+from sidecar.checks.tables import Keys
 from sidecar.config.checks import LeftOut
 from sidecar.config.fields import is_http_url
 

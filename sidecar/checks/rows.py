@@ -4,9 +4,9 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from sidecar.checks.stopped import Stopped
+from sidecar.checks.tables import path_of, read_profile
 from sidecar.checks.way import Way
 from sidecar.domain.key_lint import lint
 from sidecar.domain.rule import Table
@@ -40,12 +40,10 @@ class Reader:
         params |= {column: f"eq.{value}" for column, value in where.items()}
         if order is not None:
             params["order"] = order
-        profile = {} if table.schema == "public" else {"Accept-Profile": table.schema}
         headers = key_headers(self.key.strip())
         try:
             async with open_client(self.url.rstrip("/"), headers=headers, verify=self.tls) as client:
-                path = f"/rest/v1/{quote(table.name, safe='')}"
-                answer = await way.ask(client, "GET", path, params=params, headers=profile)
+                answer = await way.ask(client, "GET", path_of(table), params=params, headers=read_profile(table))
             found = answer.json()
         except (TargetUnreachable, AnswerMalformed) as error:
             raise Stopped("database_unread", f"{table}: {error}") from error

@@ -1,16 +1,14 @@
 """The keys of the kind `service_key` as they are written, and as its probe uses them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from sidecar.checks.tables import Identifier, Keys, TableName, to_table
 from sidecar.config.fields import duration
 from sidecar.domain.rule import Table
-
-_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_$]{0,62}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,32 +54,7 @@ class ServiceKeySpec:
     write: WriteSpec | None = None
 
 
-def _table_name(text: str) -> str:
-    if not re.fullmatch(rf"{_IDENTIFIER}\.{_IDENTIFIER}", text):
-        raise ValueError("must be a table with its schema, such as public.users")
-    return text
-
-
-def _identifier(text: str) -> str:
-    if not re.fullmatch(_IDENTIFIER, text):
-        raise ValueError("must be the name of a column or function")
-    return text
-
-
-def _table(text: str) -> Table:
-    schema, _, name = text.partition(".")
-    return Table(schema=schema, name=name)
-
-
-TableName = Annotated[str, AfterValidator(_table_name)]
-Identifier = Annotated[str, AfterValidator(_identifier)]
-
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class CanaryKeys(_Keys):
+class CanaryKeys(Keys):
     """The fixture's canary row. An empty nonce is none."""
 
     table: TableName = "public.sidecar_canary"
@@ -90,7 +63,7 @@ class CanaryKeys(_Keys):
     nonce: SecretStr | None = None
 
 
-class WitnessKeys(_Keys):
+class WitnessKeys(Keys):
     """A row of the product's own that must exist, where there is no fixture."""
 
     table: TableName
@@ -98,7 +71,7 @@ class WitnessKeys(_Keys):
     value: int | str
 
 
-class UserKeys(_Keys):
+class UserKeys(Keys):
     """A canary user of the product's own. Without e-mail and password the step is not made."""
 
     email: SecretStr = SecretStr("")
@@ -112,14 +85,14 @@ class UserKeys(_Keys):
         return self
 
 
-class WriteKeys(_Keys):
+class WriteKeys(Keys):
     """The write canary. Having it at all switches it on."""
 
     column: Identifier = "touched_at"
     every: Annotated[float, duration("1d")] = 600.0
 
 
-class ServiceKeyKeys(_Keys):
+class ServiceKeyKeys(Keys):
     """The keys of a `service_key` check beside the common ones."""
 
     tables: Annotated[list[TableName], Field(min_length=1)]
@@ -154,14 +127,14 @@ class ServiceKeyKeys(_Keys):
         canary, witness = self.canary, self.witness
         nonce = canary.nonce.get_secret_value() if canary is not None and canary.nonce is not None else None
         return ServiceKeySpec(
-            tables=tuple(map(_table, self.tables)),
-            public_tables=tuple(map(_table, self.public_tables)),
-            keys={_table(name): column for name, column in self.keys.items()},
-            canary=KnownRow(table=_table(canary.table), key=canary.key, value=canary.value, nonce=nonce or None)
+            tables=tuple(map(to_table, self.tables)),
+            public_tables=tuple(map(to_table, self.public_tables)),
+            keys={to_table(name): column for name, column in self.keys.items()},
+            canary=KnownRow(table=to_table(canary.table), key=canary.key, value=canary.value, nonce=nonce or None)
             if canary
             else None,
-            witness=KnownRow(table=_table(witness.table), key=witness.key, value=witness.value) if witness else None,
-            profiles=_table(self.profiles),
+            witness=KnownRow(table=to_table(witness.table), key=witness.key, value=witness.value) if witness else None,
+            profiles=to_table(self.profiles),
             probe_rpc=self.probe_rpc,
             expiring_days=self.expiring_days,
             user=self._user_spec(),
@@ -174,5 +147,5 @@ class ServiceKeyKeys(_Keys):
         return UserSpec(
             email=self.user.email.get_secret_value(),
             password=self.user.password.get_secret_value(),
-            owned={_table(name): column for name, column in self.user.owned.items()},
+            owned={to_table(name): column for name, column in self.user.owned.items()},
         )

@@ -4,10 +4,10 @@ import hmac
 import json
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from sidecar.checks.asking import Asker
 from sidecar.checks.service_key_keys import KnownRow, ServiceKeySpec
+from sidecar.checks.tables import path_of, read_profile
 from sidecar.domain.key_evidence import Bypass, Step
 from sidecar.domain.rule import Table
 from sidecar.errors import AnswerMalformed
@@ -70,16 +70,6 @@ def _bypass(answer: Answer, tables: int) -> Bypass | None:
 def _quoted(identifier: str) -> str:
     """Quote where PostgreSQL would otherwise fold the case; identifiers hold no quotes, as the model sees to."""
     return identifier if identifier == identifier.lower() else f'"{identifier}"'
-
-
-def path_of(table: Table) -> str:
-    """Return where PostgREST serves a table."""
-    return f"/rest/v1/{quote(table.name, safe='')}"
-
-
-def read_profile(table: Table) -> dict[str, str]:
-    """Return the header that names a schema other than the first one exposed."""
-    return {} if table.schema == "public" else {"Accept-Profile": table.schema}
 
 
 def json_of(answer: Answer) -> Any:  # noqa: ANN401  # JSON from outside

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from sidecar.checks.asking import Asker
 from sidecar.checks.service_key_keys import ServiceKeySpec, UserSpec
-from sidecar.checks.service_key_steps import json_of, path_of, read_profile
+from sidecar.checks.service_key_steps import json_of
+from sidecar.checks.tables import path_of, read_profile
 from sidecar.domain.key_evidence import Step, UserSight
 from sidecar.domain.rule import Table
 from sidecar.ports import Clock

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from sidecar.checks.asking import Asker
 from sidecar.checks.service_key_keys import KnownRow, WriteSpec
-from sidecar.checks.service_key_steps import json_of, path_of, read_profile
+from sidecar.checks.service_key_steps import json_of
+from sidecar.checks.tables import path_of, read_profile
 from sidecar.domain.key_evidence import Step, WriteSight
 from sidecar.domain.key_proof import write_landed
 from sidecar.ports import Clock
