@@ -1,6 +1,7 @@
 """A scripted world for journeys: Supabase Auth, PostgREST and the backend on one port, and a memory of its own."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -115,3 +116,8 @@ def outcomes(seen: Observation) -> dict[str, str]:
 
 def with_service_key_as_anon_key(within: ProbeContext) -> ProbeContext:
     return replace(within, anon_key=within.service_key)
+
+
+def tells_number(seen: Observation, number: int) -> bool:
+    """Say whether a look tells a number; the digits of a time may be any."""
+    return re.search(rf"(?<![\d.]){number}(?!\d)", repr(seen)) is not None

@@ -133,6 +133,28 @@ GUARDS = (
         test="tests/checks/test_log_signature.py::test_what_is_drained_is_counted_and_survives_a_memory_that_is_away",
     ),
     Guard(
+        name="what was drained outlives a reload",
+        file="sidecar/checks/log_drain.py",
+        line="kept = {name: before[name] for name in takers if name in before}",
+        instead="kept: dict[str, _Taker] = {}",
+        test="tests/cli/test_reloading.py::test_what_was_drained_and_no_look_has_fetched_outlives_a_reload_whatever_it_changes",
+    ),
+    Guard(
+        name="a look that a reload overtook takes nothing",
+        file="sidecar/checks/log_drain.py",
+        line="if taker is None or tuple(taker.signatures) != tuple(signatures):",
+        instead="if taker is None:",
+        test="tests/checks/test_log_signature.py::test_a_look_that_a_reload_overtook_takes_nothing_from_the_next_one",
+    ),
+    Guard(
+        name="what was shown needs no network",
+        file="sidecar/engine/watch.py",
+        line=" or seen.reason in SHOWN",
+        instead="",
+        test="tests/engine/test_watch.py::test_what_only_an_answer_or_a_file_beside_us_shows_needs_no_network[signature_seen-True]",
+        quick=True,
+    ),
+    Guard(
         name="streams without a line prove no quiet",
         file="sidecar/checks/log_loki.py",
         line='if not await self._count("", within_seconds, tls, way):',
