@@ -28,8 +28,8 @@ GUARDS = (
     Guard(
         name="no green outlives two intervals",
         file="sidecar/telemetry/series.py",
-        line="stale = [prefix for prefix, until in self._until.copy().items() if until < now]",
-        instead="stale: list[Labels] = []",
+        line="stale = tuple(prefix for prefix, until in self._until.copy().items() if until < now)",
+        instead="stale: tuple[Labels, ...] = ()",
         test="tests/telemetry/test_metrics.py::test_no_green_outlives_two_intervals",
         quick=True,
     ),
