@@ -102,9 +102,7 @@ async def backfill_100k(scale: float) -> list[Measured]:
         longest = max(batch.duration_seconds for batch in batches)
         say(f"backfill: {whole_seconds:.1f} s from look to verification, longest batch {longest:.2f} s")
         return [
-            _measured(
-                "backfill_100k", rate, raw, "rows/s", "psql, INSERT … SELECT that finds them", "at least 0.5"
-            ),
+            _measured("backfill_100k", rate, raw, "rows/s", "psql, INSERT … SELECT that finds them", "at least 0.5"),
             _measured("backfill_100k_bare", rate, bare, "rows/s", "psql, INSERT … SELECT of rows at hand", "none"),
             _measured("backfill_100k_whole", rows / whole_seconds, raw, "rows/s", "the first, to verification", "none"),
         ]
