@@ -8,9 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import AsPlanned, Batch
 from sidecar.domain.run import RowResult, Settled
 from sidecar.errors import StateUnavailable
-from sidecar.ports import AsPlanned, Batch
 from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.meaning import unavailable

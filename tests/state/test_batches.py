@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.batches import AsPlanned
 from sidecar.domain.run import RowResult, Settled
 from sidecar.domain.steering import pause_of
 from sidecar.errors import LeaseLost
-from sidecar.ports import AsPlanned, State
+from sidecar.ports import State
 from tests.state.cast import KEYS, RULE, TABLE, later, started, take
 from tests.state.conftest import TrailReader
 
