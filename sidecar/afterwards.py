@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from sidecar.batches import Transaction
 from sidecar.domain.plan import PlanStatus
 from sidecar.domain.rule import Amount, Rule
 from sidecar.domain.undo import Removal, StoredUndo, UndoPlan
 from sidecar.domain.verification import Verification
-
-if TYPE_CHECKING:
-    from sidecar.ports import Transaction
 
 
 class Direct(Protocol):
@@ -22,7 +20,7 @@ class Direct(Protocol):
         ...
 
     async def correct(
-        self, rule: Rule, key: str, *, was: Amount, written: str, amount: Amount, transaction: "Transaction"
+        self, rule: Rule, key: str, *, was: Amount, written: str, amount: Amount, transaction: Transaction
     ) -> str | None:
         """Set one row's money if the row still has the digest `written` and holds `was`; return its new digest."""
         ...
@@ -31,7 +29,7 @@ class Direct(Protocol):
         """Say of each key, mapped to the digest of its row as it landed, whether the row could be removed now."""
         ...
 
-    async def remove(self, rule: Rule, written: Mapping[str, str], transaction: "Transaction") -> Mapping[str, Removal]:
+    async def remove(self, rule: Rule, written: Mapping[str, str], transaction: Transaction) -> Mapping[str, Removal]:
         """Delete the rows that are still as written and without dependants; say of each key what became of it."""
         ...
 
@@ -45,7 +43,7 @@ class Correction(Protocol):
         ...
 
     @property
-    def transaction(self) -> "Transaction":
+    def transaction(self) -> Transaction:
         """The transaction that the rows must be corrected in."""
         ...
 
@@ -63,7 +61,7 @@ class UndoBatch(Protocol):
         ...
 
     @property
-    def transaction(self) -> "Transaction":
+    def transaction(self) -> Transaction:
         """The transaction that the rows must be removed in."""
         ...
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
+from sidecar.batches import Landed, Transaction
 from sidecar.domain.check import Check, Observation, Verdict
 from sidecar.domain.credits import LedgerRow
 from sidecar.domain.decide import Refuse
@@ -20,7 +21,6 @@ from sidecar.domain.pace import Reading, Signal
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import FromSubject, Rule, Value
 from sidecar.errors import WriteRejected
-from sidecar.ports import Landed, Transaction
 from sidecar.sights import BalanceBook
 
 START = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import Landed, Transaction
 from sidecar.data.canary import Canary
 from sidecar.data.direct.reading import read_expected, read_facts, read_ledger
 from sidecar.data.direct.relations import Ground, ground_of, relations_of, tables_of
@@ -28,7 +29,7 @@ from sidecar.domain.look import Catalogue, Facts, ProofFailure, ReadProof, Sight
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule, Value
 from sidecar.errors import AccessDenied, AnswerMalformed, TransientError, WriteRejected
-from sidecar.ports import Description, Landed, Transaction
+from sidecar.ports import Description
 from sidecar.sessions import READ_SECONDS, Role, Sessions
 from sidecar.sights import BalanceBook
 

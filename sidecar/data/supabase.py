@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import UUID
 
+from sidecar.batches import Landed, Transaction
 from sidecar.data.auth import Missing, count_subjects, read_subjects
 from sidecar.data.canary import Canary, miss_canary
 from sidecar.data.describing import describe_requests
@@ -29,7 +30,7 @@ from sidecar.errors import (
     SchemaMismatch,
     TransientError,
 )
-from sidecar.ports import Description, Landed, Transaction
+from sidecar.ports import Description
 from sidecar.sights import BalanceBook
 
 KEYS_AT_ONCE = 100  # of an `in.(…)` list: about 3.7 kB of URL

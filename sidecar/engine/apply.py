@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sidecar.batches import StoredRow
 from sidecar.domain.breaker import Tried
 from sidecar.domain.decide import Refuse
 from sidecar.domain.event import BatchSettled
@@ -36,7 +37,7 @@ from sidecar.errors import (
     StateUnavailable,
     TransientError,
 )
-from sidecar.ports import Clock, Data, Reporter, State, StoredRow
+from sidecar.ports import Clock, Data, Reporter, State
 
 _AS_PLANNED = Settled(result=RowResult.INSERTED)  # what the database itself compared is not told row by row
 STOPPING = "stopped by a shutdown; it goes on at the next start"

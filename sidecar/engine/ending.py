@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sidecar.batches import StoredRow
 from sidecar.domain.rule import Rule
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
 from sidecar.domain.steering import abort_of, pause_of
 from sidecar.engine.lease import Lease
 from sidecar.engine.writing import owner_of
-from sidecar.ports import Clock, Data, State, StoredRow
+from sidecar.ports import Clock, Data, State
 
 HELD_FOR = timedelta(hours=24)  # how long a row that the database refused stays out of the next plans
 

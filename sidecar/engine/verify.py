@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.afterwards import Direct
+from sidecar.batches import StoredRow
 from sidecar.domain.comparing import same
 from sidecar.domain.event import VerifyFailed
 from sidecar.domain.plan import PlanRow
@@ -15,7 +16,7 @@ from sidecar.domain.verification import Verification, VerifyResult
 from sidecar.engine.correct import Corrector, Raced
 from sidecar.engine.evidence import amount_of, prove_now
 from sidecar.engine.work import Work
-from sidecar.ports import Clock, Data, FreezeSwitch, Reporter, State, StoredRow
+from sidecar.ports import Clock, Data, FreezeSwitch, Reporter, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

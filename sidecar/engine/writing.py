@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sidecar.batches import Landed
 from sidecar.domain.comparing import differing
 from sidecar.domain.decide import Refuse, judge_freeze
 from sidecar.domain.plan import PlanRow
@@ -10,7 +11,7 @@ from sidecar.domain.rule import Rule, Value
 from sidecar.domain.run import RowResult, Settled
 from sidecar.engine.work import Work
 from sidecar.errors import RateLimited, TransientError, WriteRejected
-from sidecar.ports import Clock, Data, FreezeSwitch, Landed, State
+from sidecar.ports import Clock, Data, FreezeSwitch, State
 
 TRIES_PER_INSERT = 3
 WAIT_SECONDS_AT_MOST = 10.0

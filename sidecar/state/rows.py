@@ -9,9 +9,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import AsPlanned, Batch, StoredRow, Transaction
 from sidecar.domain.run import RowResult, RunStatus, Settled
 from sidecar.errors import LeaseLost
-from sidecar.ports import AsPlanned, Batch, StoredRow, Transaction
 from sidecar.state import audit, bulk
 from sidecar.state.freezes import frozen_by
 from sidecar.state.leases import fence

@@ -8,9 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import AsPlanned, Batch
 from sidecar.domain.run import RowResult, Settled
 from sidecar.errors import StateUnavailable
-from sidecar.ports import AsPlanned, Batch
 from sidecar.sessions import Role
 from sidecar.state import audit
 from sidecar.state.meaning import unavailable
@@ -57,7 +57,7 @@ class SharedBatch:
         self._number = number
         self._keys = keys
         self._settled: dict[str, Settled] = {}
-        self._as_planned: AsPlanned | None = None
+        self._as_planned: list[AsPlanned] = []
         self._settled_at: datetime | None = None
 
     async def settle(self, results: Mapping[str, Settled], now: datetime, as_planned: AsPlanned | None = None) -> None:
@@ -68,15 +68,15 @@ class SharedBatch:
                 await put_down(self.transaction, self._run_id, results, common)
             if as_planned is not None:
                 await _put_down_as_planned(self.transaction, self._run_id, as_planned, common)
+                self._as_planned.append(as_planned)
         self._settled |= results
-        self._as_planned = as_planned
         self._settled_at = now
 
     async def close(self, holder: str, epoch: int, announced_at: datetime) -> None:
         """Leave nothing unexplained, and tell the audit last: from here to the commit nobody else can."""
-        as_planned = self._as_planned
-        if len(self._settled) + (as_planned.count if as_planned else 0) != len(self._keys):
-            known = self._settled.keys() | (as_planned.by_key.keys() if as_planned else set())
+        as_planned = sum(part.count for part in self._as_planned)
+        if len(self._settled) + as_planned != len(self._keys):
+            known = self._settled.keys() | {key for part in self._as_planned for key in part.by_key}
             await self._leave_in_flight([key for key in self._keys if key not in known], announced_at)
         await beat(self.transaction, self._run_id, self._settled_at or announced_at)
         await audit.append(
@@ -89,8 +89,8 @@ class SharedBatch:
         )
         if self._settled_at is not None:
             counts = Counter(str(settled.result) for settled in self._settled.values())
-            if as_planned is not None:
-                counts[str(RowResult.INSERTED)] += as_planned.count
+            if as_planned:
+                counts[str(RowResult.INSERTED)] += as_planned
             await audit.append(
                 self.transaction,
                 at=self._settled_at,

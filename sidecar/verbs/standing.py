@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sidecar.app import App
+from sidecar.batches import StoredRow
 from sidecar.domain.causes import cause_of
 from sidecar.domain.pacing import CapsLeft, Pace, caps_left, pace_of
 from sidecar.domain.run import Run, RunStatus
@@ -13,7 +14,6 @@ from sidecar.domain.steering import Standing, Why, standing_of
 from sidecar.domain.verification import Verification
 from sidecar.errors import UsageError
 from sidecar.freeze_file import FreezeFile
-from sidecar.ports import StoredRow
 from sidecar.verbs.progress import pace_words, say
 from sidecar.verbs.result import Exit, Result, iso
 from sidecar.verbs.steering import freeze_document, freeze_line

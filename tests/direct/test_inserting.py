@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sidecar.batches import Landed
 from sidecar.data.direct.composing import rows_of
 from sidecar.data.direct.digest import digest_of
 from sidecar.data.postgres import PostgresData
@@ -15,7 +16,6 @@ from sidecar.domain.look import Sighting
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule
 from sidecar.errors import AccessDenied, SchemaMismatch, TransientError, WriteRejected
-from sidecar.ports import Landed
 from sidecar.sessions import Role, Sessions
 from tests.direct.cast import INCIDENT, Book, Project
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from sidecar.batches import Batch
 from sidecar.domain.decide import GuardName
 from sidecar.domain.event import RunStarted
 from sidecar.domain.pace import FIRST_ROWS
@@ -19,7 +20,7 @@ from sidecar.domain.rule import Constant, Mode
 from sidecar.domain.run import Outcome, RowResult, Run, RunStatus, Settled
 from sidecar.engine.lease import RENEWALS_PER_TTL, TTL_SECONDS
 from sidecar.errors import LeaseLost, PlanInvalid, TargetUnreachable, Unreached
-from sidecar.ports import Batch, State
+from sidecar.ports import State
 from sidecar.state.open import open_state
 from sidecar.state.rows import OpenBatch
 from tests.domain.cast import REPAIR, RULE

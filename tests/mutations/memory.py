@@ -139,7 +139,7 @@ GUARDS = (
     Guard(
         name="what nobody settled stays in flight",
         file="sidecar/state/shared_batch.py",
-        line="        await self._leave_in_flight([key for key in self._keys if key not in self._settled], announced_at)\n",
+        line="            await self._leave_in_flight([key for key in self._keys if key not in known], announced_at)\n",
         instead="",
         test="tests/state/test_batches.py::test_rows_of_a_batch_that_nobody_settled_stay_in_flight_and_count_against_the_day",
     ),

@@ -1,7 +1,11 @@
 """Batches as the engine holds them open: the same promises wherever the memory is kept."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from sidecar.batches import AsPlanned
 from sidecar.domain.run import RowResult, Settled
 from sidecar.domain.steering import pause_of
 from sidecar.errors import LeaseLost
@@ -31,11 +35,33 @@ async def test_a_batch_that_was_settled_is_remembered_with_what_was_written(stat
     assert await state.rows_since(TABLE, later(2)) == 1
 
 
+async def test_rows_that_landed_as_planned_are_remembered_from_one_text(state: State) -> None:
+    epoch = await take(state)
+    await started(state, epoch)
+    landed = AsPlanned(count=2, digests=json.dumps({"alice": "d" * 64, "bob": "e" * 64}))
+    async with state.batch("run-1", TABLE, epoch, KEYS[:3], later(1)) as batch:
+        await batch.settle({KEYS[2]: Settled(result=RowResult.RACED, reason="row_exists")}, later(2), landed)
+    rows = await state.rows("run-1", KEYS[:2])
+    assert [row.settled for row in rows] == [INSERTED, replace(INSERTED, written="e" * 64)]
+    expected = {"alice": "inserted", "bob": "inserted", KEYS[2]: "raced"} | dict.fromkeys(KEYS[3:], "planned")
+    assert await results(state) == expected
+    assert await state.rows_since(TABLE, later(2)) == 2
+
+
+async def test_a_text_that_names_a_stranger_undoes_the_batch(state: State) -> None:
+    epoch = await take(state)
+    await started(state, epoch)
+    with pytest.raises(ValueError, match="does not have one of the keys"):
+        async with state.batch("run-1", TABLE, epoch, KEYS[:1], later(1)) as batch:
+            await batch.settle({}, later(2), AsPlanned(count=1, digests='{"mallory": "d"}'))
+    assert (await results(state))["alice"] in ("planned", "in flight")
+
+
 async def test_a_batch_may_be_settled_in_parts(state: State) -> None:
     epoch = await take(state)
     await started(state, epoch)
     async with state.batch("run-1", TABLE, epoch, KEYS[:2], later(1)) as batch:
-        await batch.settle({"alice": INSERTED}, later(2))
+        await batch.settle({}, later(2), AsPlanned(count=1, digests=json.dumps({"alice": INSERTED.written})))
         await batch.settle({"bob": INSERTED}, later(3))
     assert [row.settled for row in await state.rows("run-1")][:2] == [INSERTED, INSERTED]
     run = await state.run("run-1")

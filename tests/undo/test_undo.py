@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from sidecar.batches import Transaction
 from sidecar.data.direct.aftermath import Aftermath
 from sidecar.domain.decide import GuardName, judge_freeze
 from sidecar.domain.plan import PlanStatus
@@ -15,7 +16,6 @@ from sidecar.domain.rule import Mode, Rule
 from sidecar.domain.run import Outcome, Run, RunStatus
 from sidecar.domain.undo import Removal
 from sidecar.engine.undo import Undone
-from sidecar.ports import Transaction
 from sidecar.sessions import Sessions
 from tests.engine.cast import Stage
 from tests.fakes import FakeSwitch

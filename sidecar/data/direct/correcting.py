@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import Transaction
 from sidecar.data.direct.composing import column_of, name_of, records, rows_of
 from sidecar.data.direct.digest import digest_of
 from sidecar.domain.rule import Amount, Rule
 from sidecar.errors import AnswerMalformed
-from sidecar.ports import Transaction
 from sidecar.sessions import Role, Sessions, translated
 
 _CORRECT = """

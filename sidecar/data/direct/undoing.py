@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import Transaction
 from sidecar.data.direct.composing import column_of, name_of, records, rows_of
 from sidecar.data.direct.digest import digest_of
 from sidecar.data.exact import sent_json
 from sidecar.domain.rule import Rule, Table
 from sidecar.domain.undo import Removal
 from sidecar.errors import AnswerMalformed
-from sidecar.ports import Transaction
 from sidecar.sessions import Role, Sessions, translated
 
 KEYS_AT_ONCE = 1000

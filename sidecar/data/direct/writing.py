@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.batches import AsPlanned, Landed
 from sidecar.data.direct.composing import column_of, listed, name_of, records, rows_of
 from sidecar.data.direct.relations import AUTH_USERS
 from sidecar.data.direct.subjects import is_id
@@ -13,7 +14,6 @@ from sidecar.data.exact import exact_json, sent_json
 from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import Rule
 from sidecar.errors import AccessDenied, AnswerMalformed, SidecarError, WriteRejected
-from sidecar.ports import AsPlanned, Landed
 from sidecar.sessions import Role, error_of, translated
 
 # The server's own name, in no language, of the place where a row is found to break a policy; a privilege that is
