@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from sidecar.domain.check import JSON, Check, Observation
-from sidecar.telemetry.masking import mask, mask_text
+from sidecar.domain.masking import mask, mask_text
 from sidecar.verbs.result import iso, observation_document
 
 PHASES = ("resolve", "connect", "tls", "processing", "transfer")
