@@ -1,6 +1,7 @@
 """What every probe may need beside its check: time, addresses, keys, and whom to trust."""
 
 import ssl
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import httpx
@@ -16,7 +17,10 @@ def _trust_public_authorities() -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeContext:
-    """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow."""
+    """Shared by all probes of a process. `tls` is made once: loading the authorities for each look would be slow.
+
+    What a probe opens and keeps is put onto `closing`, which the process closes at its end.
+    """
 
     clock: Clock
     supabase_url: str = ""
@@ -26,3 +30,4 @@ class ProbeContext:
     database_url: str = field(default="", repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)
     resolver: Resolver = RESOLVER
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False)

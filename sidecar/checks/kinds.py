@@ -9,7 +9,8 @@ import pydantic
 from sidecar.checks.catalogue import CatalogueProbe
 from sidecar.checks.catalogue_keys import CatalogueKeys
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.http import HttpKeys, HttpProbe
+from sidecar.checks.http import HttpProbe
+from sidecar.checks.http_keys import HttpKeys
 from sidecar.checks.service_key import ServiceKeyProbe
 from sidecar.checks.service_key_keys import ServiceKeyKeys
 from sidecar.domain.reasons import CatalogueReason, HttpReason, ServiceKeyReason

@@ -1,6 +1,7 @@
 """From the entries under `checks` to the domain's checks. What a kind's own keys mean, its model knows."""
 
 from collections.abc import Mapping
+from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
 import pydantic
@@ -26,14 +27,21 @@ class HasSpec(Protocol):
 
 
 def read_checks(
-    expanded: Expanded, kinds: Mapping[str, type[pydantic.BaseModel]], backend_url: str | None, problems: Problems
+    expanded: Expanded,
+    kinds: Mapping[str, type[pydantic.BaseModel]],
+    backend_url: str | None,
+    folder: FilePath,
+    problems: Problems,
 ) -> tuple[Check, ...]:
-    """Return every check that could be read, after noting what is wrong with the others."""
+    """Return every check that could be read, after noting what is wrong with the others.
+
+    Files that checks name begin in `folder`.
+    """
     document = expanded.document
     first: dict[str, int] = {}
     checks = []
     for position in range(len(document.list_at("checks"))):
-        check = _read_check(expanded, ("checks", position), kinds, backend_url, problems)
+        check = _read_check(expanded, ("checks", position), kinds, backend_url, folder, problems)
         name = document.at("checks", position, "name")
         if isinstance(name, str) and name in first:
             line = document.place(("checks", first[name], "name")).line
@@ -60,6 +68,7 @@ def _read_check(
     path: Path,
     kinds: Mapping[str, type[pydantic.BaseModel]],
     backend_url: str | None,
+    folder: FilePath,
     problems: Problems,
 ) -> Check | None:
     document = expanded.document
@@ -76,7 +85,8 @@ def _read_check(
     fits_here = _has_its_database(document, path, entry, kinds[kind], problems)
     own = {key: value for key, value in entry.items() if key not in COMMON}
     _resolve_url(document, path, own, backend_url, problems)
-    found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=expanded.under(path))
+    hidden = expanded.under(path)
+    found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=hidden, folder=folder)
     if found is None or common is None or not fits_here:
         return None
     if not isinstance(found, HasSpec):

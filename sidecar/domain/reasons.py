@@ -32,6 +32,7 @@ class HttpReason(StrEnum):
     PROTOCOL_BROKEN = "protocol_broken"
     BODY_TOO_LARGE = "body_too_large"
     TOO_MANY_REDIRECTS = "too_many_redirects"
+    REDIRECT_REFUSED = "redirect_refused"  # it leads inwards, or to a scheme that is not the web's
     LOCAL_FAULT = "local_fault"
 
     @property
