@@ -5,13 +5,14 @@ from functools import lru_cache
 
 import httpx
 
-from sidecar.checks.asked import Asking, Finding, Sight, ask
+from sidecar.checks.asked import Finding, Sight
+from sidecar.checks.asking_forms import Unanswered, Walk, walk_auth, walk_cors, walk_requests
 from sidecar.checks.clients import Clients
 from sidecar.checks.conditions import Condition, Errored, Failed, used_names
 from sidecar.checks.context import ProbeContext
+from sidecar.checks.http_forms import AuthForm, CorsForm, RequestsForm
 from sidecar.checks.http_keys import HttpSpec
 from sidecar.checks.http_names import answer_bindings
-from sidecar.checks.redirects import Request
 from sidecar.domain.check import Check, Observation
 from sidecar.domain.reasons import HttpReason
 from sidecar.wire import Answer
@@ -50,17 +51,31 @@ class HttpProbe:
         )
 
     async def _look(self, spec: HttpSpec, sight: Sight, deadline: float) -> Finding:
-        url = whole_url(spec.url, self._context)
-        if url is None:
-            return Finding(HttpReason.LOCAL_FAULT, "the URL is a path, and backend.url is not set")
-        asking = Asking(
-            request=Request(method=spec.method, url=url, headers=spec.headers, content=spec.content),
-            connection=spec.connection,
-            redirects_at_most=spec.redirects_at_most,
-            body_bytes_at_most=spec.body_bytes_at_most,
+        walk = Walk(
+            spec=spec,
+            context=self._context,
+            clients=self._clients,
+            deadline=deadline,
+            sight=sight,
+            whole_url=whole_url,
         )
-        seen = await ask(asking, self._clients, self._context.clock, deadline, sight)
-        return seen if isinstance(seen, Finding) else judge(spec.expect, seen, sight, self._context, spec.secrets)
+        match spec.form:
+            case RequestsForm() as form:
+                return await walk_requests(walk, form, judge)
+            case CorsForm() as form:
+                return await walk_cors(walk, form)
+            case AuthForm() as form:
+                return await walk_auth(walk, form)
+            case None:
+                return await self._ask_once(walk)
+
+    async def _ask_once(self, walk: Walk) -> Finding:
+        spec = walk.spec
+        try:
+            answer = await walk.ask(spec.url, method=spec.method, headers=spec.headers, content=spec.content)
+        except Unanswered as unanswered:
+            return unanswered.finding
+        return judge(spec.expect, answer, walk.sight, self._context, spec.secrets)
 
 
 def judge(

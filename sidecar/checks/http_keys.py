@@ -1,32 +1,31 @@
 """The keys of the kind `http` as they are written, and as its probe uses them."""
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import httpx
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, SecretStr, ValidationInfo, field_validator, model_validator
 
 from sidecar.checks.conditions import Condition, compile_condition
-from sidecar.checks.connection_keys import Connection, ConnectionKeys, SecretText, no_repeats
-from sidecar.checks.redirects import MAX_REDIRECTS, is_port
-
-METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-DEFAULT_CONDITION = "status >= 200 && status < 300"
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
-# What these hold is no secret, and would be masked wherever an answer happens to say the same.
-_PLAIN = frozenset(
-    {"accept", "accept-language", "cache-control", "content-type", "origin", "prefer", "range", "referer", "user-agent"}
+from sidecar.checks.connection_keys import Connection, ConnectionKeys
+from sidecar.checks.http_forms import Form, FormKeys, content_of
+from sidecar.checks.http_texts import (
+    DEFAULT_CONDITION,
+    ConditionText,
+    HeaderTexts,
+    MethodText,
+    UrlText,
+    secrets_of,
+    sent_headers,
 )
-_SECRET_CHARACTERS_AT_LEAST = 4
+from sidecar.checks.redirects import MAX_REDIRECTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSpec:
     """Parameters of one `http` check. A `url` that starts with a slash is a path of the backend.
 
+    `form` is None for a single request; `url` is empty where each request of a list has its own.
     `redirects_at_most` is None where none is followed; `secrets` are what no detail and no fact may show.
     Units: `body_bytes_at_most` counts bytes after decompression.
     """
@@ -40,6 +39,7 @@ class HttpSpec:
     body_bytes_at_most: int = 1_048_576
     connection: Connection = field(default_factory=Connection)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    form: Form | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -47,61 +47,10 @@ class HttpSpec:
         return self.connection.remarks
 
 
-def _url(text: str) -> str:
-    if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError("must be a URL without blanks; write other characters percent-encoded")
-    if text.startswith("/") and not text.startswith("//"):
-        return text
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        raise ValueError("is not a URL") from None  # the message would repeat the URL, which may hold a secret
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("must be an http or https URL, or a path of the backend such as /health")
-    if not is_port(url.port):
-        raise ValueError("has a port that does not exist")
-    if url.userinfo:
-        raise ValueError("must hold no user and password; use auth instead")
-    return text
-
-
-def _method(text: str) -> str:
-    if text.upper() not in METHODS:
-        message = f"must be one of {', '.join(METHODS)}"
-        raise ValueError(message)
-    return text.upper()
-
-
-def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            message = f"{name!r} is not the name of a header"
-            raise ValueError(message)
-        if name.lower() in _OURS:
-            message = f"{name} is set by Sidecar itself"
-            raise ValueError(message)
-        if not re.fullmatch(r"[\t -~]*", value.get_secret_value()):
-            message = f"the value of {name} holds a line break or a character that is not ASCII"
-            raise ValueError(message)
-    no_repeats([name.lower() for name in headers])
-    return headers
-
-
-def _condition(text: str) -> str:
-    compile_condition(text)
-    return text
-
-
-UrlText = Annotated[str, AfterValidator(_url)]
-MethodText = Annotated[str, AfterValidator(_method)]
-HeaderTexts = Annotated[dict[str, SecretText], AfterValidator(_headers)]
-ConditionText = Annotated[str, AfterValidator(_condition)]
-
-
-class HttpKeys(ConnectionKeys):
+class HttpKeys(FormKeys, ConnectionKeys):
     """The keys of an `http` check beside the common ones."""
 
-    url: UrlText
+    url: UrlText | None = None
     method: MethodText = "GET"
     headers: HeaderTexts = Field(default_factory=dict)
     body: JsonValue = None
@@ -124,34 +73,34 @@ class HttpKeys(ConnectionKeys):
             raise ValueError("means nothing without follow_redirects: true")
         return max_redirects
 
+    @model_validator(mode="after")
+    def _one_form(self) -> "HttpKeys":
+        forms = self.forms
+        if len(forms) > 1:
+            message = f"has {' and '.join(forms)}; keep one of them"
+            raise ValueError(message)
+        if (self.url is None) != (forms == ["requests"]):
+            raise ValueError("must have either url or requests")
+        if forms and (self.expect or self.body is not None):
+            message = f"{forms[0]} judges its own answers: leave out expect and body"
+            raise ValueError(message)
+        if self.auth is not None and forms in (["cors"], ["auth_required"]):
+            message = f"{forms[0]} asks as a stranger: leave out auth"
+            raise ValueError(message)
+        return self
+
     def to_spec(self) -> HttpSpec:
-        """Return the frozen parameters. A body that is not text is sent as JSON."""
+        """Return the frozen parameters."""
         headers = sent_headers(self.headers) | self.authorization()
-        content = self.body.encode() if isinstance(self.body, str) else None
-        if self.body is not None and content is None:
-            content = json.dumps(self.body).encode()
-            if "content-type" not in {name.lower() for name in headers}:
-                headers["Content-Type"] = "application/json"
         return HttpSpec(
-            url=self.url,
+            url=self.url or "",
             method=self.method,
+            content=content_of(self.body, headers),
             headers=headers,
-            content=content,
             expect=tuple(compile_condition(text) for text in self.expect or [DEFAULT_CONDITION]),
             redirects_at_most=self.max_redirects if self.follow_redirects else None,
             body_bytes_at_most=self.body_bytes_at_most,
             connection=self.to_connection(),
-            secrets=(*secrets_of(headers), *self.secrets()),
+            secrets=(*secrets_of(headers), *self.secrets(), *self.form_secrets()),
+            form=self.to_form(headers),
         )
-
-
-def sent_headers(headers: Mapping[str, SecretStr]) -> dict[str, str]:
-    """Return headers as they are sent."""
-    return {name: value.get_secret_value() for name, value in headers.items()}
-
-
-def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what of some headers nobody may see again, whole and without its scheme (`Bearer`)."""
-    hidden = [value for name, value in headers.items() if name.lower() not in _PLAIN]
-    hidden += [value.partition(" ")[2] for value in hidden]
-    return tuple(value for value in hidden if len(value) >= _SECRET_CHARACTERS_AT_LEAST)

@@ -148,9 +148,22 @@ def _resolve_url(
 ) -> None:
     """Turn a `url` that is a path into one of the backend."""
     url = own.get("url")
-    if not isinstance(url, str) or not url.startswith("/"):
-        return
     if backend_url is not None:
-        own["url"] = backend_url + url
-    elif not problems.is_blamed(document, ("backend", "url")):
-        problems.add(document, (*path, "url"), "is a path, and backend.url is not set", "set it, or write a whole URL")
+        if isinstance(url, str) and url.startswith("/"):
+            own["url"] = backend_url + url
+        return  # paths further down are the backend's at each look
+    for at in _urls(own):
+        text = document.at(*path, *at)
+        if isinstance(text, str) and text.startswith("/") and not problems.is_blamed(document, ("backend", "url")):
+            problems.add(
+                document, (*path, *at), "is a path, and backend.url is not set", "set it, or write a whole URL"
+            )
+
+
+def _urls(own: Mapping[str, Plain]) -> list[Path]:
+    """Return where a check may name URLs."""
+    requests = own.get("requests")
+    listed: list[Path] = [
+        ("requests", place, "url") for place in range(len(requests) if isinstance(requests, list) else 0)
+    ]
+    return [("url",), ("cors", "error_url"), ("auth_required", "openapi"), *listed]

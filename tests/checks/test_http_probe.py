@@ -311,7 +311,7 @@ async def test_cancellation_is_not_an_observation() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "Field required"),
+        ({}, "either url or requests"),
         ({"url": "health"}, "http or https URL, or a path"),
         ({"url": "ftp://h/"}, "http or https URL, or a path"),
         ({"url": "//h/x"}, "http or https URL, or a path"),
