@@ -4,6 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from sidecar.checks.kinds import KINDS
 from sidecar.config.check_remarks import check_remarks
@@ -95,6 +101,16 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, own: str, words: str) 
     authority().issue_cert("b.test").private_key_pem.write_to_path(tmp_path / "other.key")
     place, _, message = words.partition(" ")
     assert mistakes(own, tmp_path) == f"sidecar.yaml:{place}: checks[0].{message}"
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    ours = authority().issue_cert("a.test")
+    ours.cert_chain_pems[0].write_to_path(tmp_path / "ours.pem")
+    key = load_pem_private_key(ours.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (tmp_path / "locked.key").write_bytes(locked)
+    told = mistakes("tls: {client_certificate_file: ours.pem, client_key_file: locked.key}", tmp_path)
+    assert told == "sidecar.yaml:6:10: checks[0].tls: client_key_file holds no unencrypted key of that certificate"
 
 
 def test_files_are_found_beside_the_configuration_and_nothing_of_them_is_shown(tmp_path: Path) -> None:

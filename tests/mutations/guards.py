@@ -5,6 +5,7 @@ from tests.mutations import (
     behaving,
     checking,
     direct,
+    http,
     memory,
     reporting,
     steering,
@@ -61,4 +62,5 @@ GUARDS = (
     *behaving.GUARDS,
     *checking.GUARDS,
     *transport.GUARDS,
+    *http.GUARDS,
 )
