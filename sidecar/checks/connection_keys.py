@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from sidecar.checks.tls_files import ClientFiles, tls_context
+from sidecar.config.fields import one_of
 from sidecar.config.variables import secret_in
 from sidecar.wire import Family, Route
 
@@ -188,7 +189,7 @@ class ConnectionKeys(Keys):
     """The keys that everything with requests of its own has."""
 
     tls: TlsKeys | None = None
-    family: Family = Family.ANY
+    family: Annotated[Family, one_of(Family)] = Family.ANY
     proxy: Annotated[SecretText, AfterValidator(_proxy)] | None = None
     keep_alive: bool = False
     auth: AuthKeys | None = None

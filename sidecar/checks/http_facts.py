@@ -16,7 +16,11 @@ NAMES_AT_MOST = 16  # of a certificate
 NAME_CHARACTERS_AT_MOST = 256
 
 _SECRET_NAME = re.compile(r"cookie|auth(?!enticate)|token|secret|passw|session|csrf|signature|(?:api|access)-?key")
-_FLEETING = frozenset({"date", "expires", "last-modified", "age", "content-length"})  # each other at every look
+# As they are: dates and sizes are other ones at every look, and a challenge names its scheme like a secret does.
+_AS_THEY_ARE = frozenset(
+    {"age", "content-length", "date", "expires", "last-modified", "proxy-authenticate", "www-authenticate"}
+)
+_READ_AT_MOST = HEADER_CHARACTERS_AT_MOST + 400  # longer than what is masked can be cut without being recognised
 
 
 def facts_of(answer: Answer, secrets: Iterable[str]) -> dict[str, JSON]:
@@ -58,10 +62,10 @@ def shown_headers(headers: Mapping[str, str], secrets: Iterable[str]) -> dict[st
             break
         if hidden and any(secret in value for secret in hidden):
             shown[name[:HEADER_CHARACTERS_AT_MOST]] = MASK
-        elif name in _FLEETING:
+        elif name in _AS_THEY_ARE:
             shown[name] = value[:HEADER_CHARACTERS_AT_MOST]
         else:
-            shown[name[:HEADER_CHARACTERS_AT_MOST]] = _shown(name, value)
+            shown[name[:HEADER_CHARACTERS_AT_MOST]] = _shown(name, value[:_READ_AT_MOST])
     return shown
 
 

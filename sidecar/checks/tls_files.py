@@ -46,7 +46,7 @@ def _context(
             context.load_cert_chain(client.certificate, client.key, password=lambda: "")
         except (ssl.SSLError, ValueError, OSError):
             place = "client_key_file" if client.key else "client_certificate_file"
-            message = f"{place} holds no unencrypted key in PEM form that belongs to client_certificate_file"
+            message = f"{place} holds no unencrypted key of that certificate"
             raise ValueError(message) from None
     return context
 

@@ -11,6 +11,7 @@ from sidecar.domain.masking import MASK, mask_text
 
 VALUES_AT_MOST = 6
 CHARACTERS_AT_MOST = 80  # of one value
+READ_AT_MOST = CHARACTERS_AT_MOST + 400  # longer than what is masked can be cut without being recognised
 SECRET_CHARACTERS_AT_LEAST = 4
 
 Segment: TypeAlias = str | int
@@ -113,7 +114,7 @@ def _rendered(value: JSON, secrets: tuple[str, ...], *, is_masked: bool, whole: 
 def _text(value: str, secrets: tuple[str, ...]) -> str:
     if any(secret in value for secret in secrets):
         return MASK
-    masked = mask_text(value)  # before it is cut: half a key is not recognised
+    masked = mask_text(value[:READ_AT_MOST])  # before it is cut: half a key is not recognised
     cut = masked if len(masked) <= CHARACTERS_AT_MOST else masked[:CHARACTERS_AT_MOST] + "…"
     return json.dumps(_clean(cut), ensure_ascii=False)
 

@@ -6,6 +6,7 @@ from tests.mutations import (
     checking,
     direct,
     forms,
+    http,
     memory,
     reporting,
     steering,
@@ -63,4 +64,5 @@ GUARDS = (
     *behaving.GUARDS,
     *checking.GUARDS,
     *transport.GUARDS,
+    *http.GUARDS,
 )
