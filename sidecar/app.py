@@ -55,6 +55,7 @@ class _Common:
     stopping: Callable[[], bool]
     holder: str
     new_id: Callable[[], str]
+    closing: contextlib.AsyncExitStack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ async def open_app(
     """
     clock = SystemClock()
     memory = config.database_url.reveal() if config.database_url else config.state_url
-    async with open_state(memory) as state:
+    async with open_state(memory) as state, contextlib.AsyncExitStack() as closing:
         watch = Watch(state=state, reporter=reporter, clock=clock)
         await watch.remember()
         holder = _holder()
@@ -158,6 +159,7 @@ async def open_app(
             stopping=stopping,
             holder=holder,
             new_id=_id_maker(clock),
+            closing=closing,
         )
         async with _opened(config, common, _probes(config, common)) as app:
             app.take_over()
@@ -239,6 +241,7 @@ def _probes(config: Config, common: _Common) -> dict[str, Probe]:
         notebook=common.state,
         drain=common.drain,
         place=socket.gethostname() if config.database_url else "",
+        closing=common.closing,
     )
     return {name: kind.build(context) for name, kind in KINDS.items()}
 

@@ -178,7 +178,9 @@ def open_client(
     elif route.proxy_url or route.family is not Family.ANY:
         raise ValueError("kept connections go neither through a proxy nor by a chosen family")
     else:
-        client = httpx.AsyncClient(transport=PooledTransport(route.tls or trust_public_authorities()), **settings)
+        tls = route.tls or trust_public_authorities()
+        pooled = PooledTransport(tls, idle_seconds=route.idle_seconds, server_name=route.server_name)
+        client = httpx.AsyncClient(transport=pooled, **settings)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 

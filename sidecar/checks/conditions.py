@@ -5,15 +5,17 @@ budget (10,000 iterations) is spent; both become `Errored` here. Source: its beh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sidecar.domain.check import JSON
+from sidecar.domain.looked_at import looked_at, shown_values
 
 TEXT_AT_MOST = 2_000  # characters of one condition
+TOLD_AT_MOST = 300  # of them in a detail
 
 
 class Shape(Enum):
@@ -44,7 +46,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The condition evaluated to anything but true. `detail` names what it looked at, never an answer's content."""
+    """The condition evaluated to anything but true. `detail` names what it looked at, short, secrets masked."""
 
     detail: str
 
@@ -67,8 +69,8 @@ class Condition:
     names: tuple[str, ...]
     _program: Any = field(repr=False, compare=False)  # cel.Expression; the package publishes no types
 
-    def holds(self, bindings: Mapping[str, JSON]) -> Evaluated:
-        """Evaluate on the answer's values."""
+    def holds(self, bindings: Mapping[str, JSON], secrets: Iterable[str] = ()) -> Evaluated:
+        """Evaluate on the answer's values; where it does not hold, tell them without `secrets`."""
         try:
             # Only what the text mentions: the library converts whatever it is given.
             value = self._program.eval(data={name: bindings[name] for name in self.names if name in bindings})
@@ -79,9 +81,10 @@ class Condition:
             return Errored(f"{self.text}: {_reason(str(result))}")
         if kind == "BOOL" and result is True:
             return Held()
-        seen = ", ".join(_short(name, bindings.get(name)) for name in self.names)
-        why = "" if kind == "BOOL" else f"the result is {kind.lower()}, not a boolean; "
-        return Failed(f"{self.text} ({why}{seen})" if why or seen else self.text)
+        why = [] if kind == "BOOL" else [f"the result is {kind.lower()}, not a boolean"]
+        seen = shown_values(looked_at(self.text, self.names), bindings, secrets)
+        told = "; ".join([*why, *([seen] if seen else [])])
+        return Failed(f"{_cut(self.text)}: {told}" if told else _cut(self.text))
 
     def value(self, bindings: Mapping[str, JSON]) -> JSON | Errored:
         """Evaluate as an expression, and return what it came to."""
@@ -149,19 +152,9 @@ def _reason(raw: str) -> str:
     return re.split(r"['\":]", message or raw, maxsplit=1)[0].strip()
 
 
-def _short(name: str, value: JSON) -> str:
-    """Render a binding without its content. Numbers of our own measuring are shown; what the target sent is sized."""
-    match value:
-        case int() | float() if name in ("status", "latency_seconds"):
-            return f"{name}={value:g}"
-        case None:
-            return f"{name}=null"
-        case str():
-            return f"{name} of {len(value)} characters"
-        case dict() | list():
-            return f"{name} of {len(value)} entries"
-        case _:
-            return f"{name} is a {type(value).__name__}"
+def _cut(text: str) -> str:
+    """Keep the detail short; `facts.condition` has the whole text."""
+    return text if len(text) <= TOLD_AT_MOST else text[:TOLD_AT_MOST] + "…"
 
 
 def used_names(conditions: Sequence[Condition]) -> frozenset[str]:

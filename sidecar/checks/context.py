@@ -1,6 +1,7 @@
 """What every probe may need beside its check: time, addresses, keys, and whom to trust."""
 
 import ssl
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import httpx
@@ -23,6 +24,7 @@ class ProbeContext:
 
     `notebook` is what probes remember over restarts; without one, nothing that must be remembered is done.
     `place` names this machine where others share the memory: its files are not theirs.
+    What a probe opens and keeps is put onto `closing`, which the process closes at its end.
     """
 
     clock: Clock
@@ -37,3 +39,4 @@ class ProbeContext:
     sessions: Sessions = field(default_factory=Sessions, repr=False)
     tls: ssl.SSLContext = field(default_factory=_trust_public_authorities, repr=False)
     resolver: Resolver = RESOLVER
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False)

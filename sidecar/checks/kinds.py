@@ -10,7 +10,8 @@ from sidecar.checks.canary_user import CanaryUserKeys, CanaryUserProbe
 from sidecar.checks.catalogue import CatalogueProbe
 from sidecar.checks.catalogue_keys import CatalogueKeys
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.http import HttpKeys, HttpProbe
+from sidecar.checks.http import HttpProbe
+from sidecar.checks.http_keys import HttpKeys
 from sidecar.checks.journey import JourneyKeys, JourneyProbe
 from sidecar.checks.log_signature import LogSignatureKeys, LogSignatureProbe
 from sidecar.checks.service_key import ServiceKeyProbe

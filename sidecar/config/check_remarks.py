@@ -34,6 +34,8 @@ def _of_check(check: Check, by_name: dict[str, Check], config: Config) -> Iterat
     for name in check.depends_on:
         if (parent := by_name.get(name)) and parent.every_seconds > check.every_seconds:
             yield f"{check.name}: it is looked at more often than {name}, so it may be told before what explains it"
+    for remark in getattr(check.spec, "remarks", ()):
+        yield f"{check.name}: {remark}"
     asks_seconds = config.connectivity.timeout_seconds if config.connectivity.targets and check.outside else 0.0
     if asks_seconds and check.timeout_seconds + asks_seconds >= check.every_seconds:
         yield f"{check.name}: timeout and connectivity.timeout together reach every, so failing looks may miss ticks"

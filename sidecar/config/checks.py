@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
 import pydantic
@@ -34,14 +35,21 @@ class LeftOut:
 
 
 def read_checks(
-    expanded: Expanded, kinds: Mapping[str, type[pydantic.BaseModel]], backend_url: str | None, problems: Problems
+    expanded: Expanded,
+    kinds: Mapping[str, type[pydantic.BaseModel]],
+    backend_url: str | None,
+    folder: FilePath,
+    problems: Problems,
 ) -> tuple[Check, ...]:
-    """Return every check that could be read, after noting what is wrong with the others."""
+    """Return every check that could be read, after noting what is wrong with the others.
+
+    Files that checks name begin in `folder`.
+    """
     document = expanded.document
     first: dict[str, int] = {}
     checks = []
     for position in range(len(document.list_at("checks"))):
-        check = _read_check(expanded, ("checks", position), kinds, backend_url, problems)
+        check = _read_check(expanded, ("checks", position), kinds, backend_url, folder, problems)
         name = document.at("checks", position, "name")
         if isinstance(name, str) and name in first:
             line = document.place(("checks", first[name], "name")).line
@@ -68,6 +76,7 @@ def _read_check(
     path: Path,
     kinds: Mapping[str, type[pydantic.BaseModel]],
     backend_url: str | None,
+    folder: FilePath,
     problems: Problems,
 ) -> Check | None:
     document = expanded.document
@@ -84,7 +93,8 @@ def _read_check(
     lacks = _lacks_database(document, path, entry, kinds[kind], problems)
     own = {key: value for key, value in entry.items() if key not in COMMON}
     _resolve_url(document, path, own, backend_url, problems)
-    found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=expanded.under(path))
+    hidden = expanded.under(path)
+    found = validate_kind(kinds[kind], document, path, own, problems, inherited=COMMON, hidden=hidden, folder=folder)
     if found is None or common is None:
         return None
     if not isinstance(found, HasSpec):
@@ -146,9 +156,22 @@ def _resolve_url(
 ) -> None:
     """Turn a `url` that is a path into one of the backend."""
     url = own.get("url")
-    if not isinstance(url, str) or not url.startswith("/"):
-        return
     if backend_url is not None:
-        own["url"] = backend_url + url
-    elif not problems.is_blamed(document, ("backend", "url")):
-        problems.add(document, (*path, "url"), "is a path, and backend.url is not set", "set it, or write a whole URL")
+        if isinstance(url, str) and url.startswith("/"):
+            own["url"] = backend_url + url
+        return  # paths further down are the backend's at each look
+    for at in _urls(own):
+        text = document.at(*path, *at)
+        if isinstance(text, str) and text.startswith("/") and not problems.is_blamed(document, ("backend", "url")):
+            problems.add(
+                document, (*path, *at), "is a path, and backend.url is not set", "set it, or write a whole URL"
+            )
+
+
+def _urls(own: Mapping[str, Plain]) -> list[Path]:
+    """Return where a check may name URLs."""
+    requests = own.get("requests")
+    listed: list[Path] = [
+        ("requests", place, "url") for place in range(len(requests) if isinstance(requests, list) else 0)
+    ]
+    return [("url",), ("cors", "error_url"), ("auth_required", "openapi"), *listed]

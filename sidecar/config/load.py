@@ -135,7 +135,7 @@ def _assemble(
     if expanded and document:
         tokens = judge_server(document, folder, problems)
         _judge_state(document, problems)
-        checks = read_checks(expanded, kinds, _backend_url(document), problems)
+        checks = read_checks(expanded, kinds, _backend_url(document), folder, problems)
         kinds_of_checks = kinds_of(document) if document.list_at("checks") else None
     rules, surveys = read_rules(rule_texts, kinds_of_checks, problems)
     if document and root:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from pathlib import Path as FilePath
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -56,13 +57,16 @@ def validate_kind(
     *,
     inherited: Iterable[str],
     hidden: Iterable[str],
+    folder: FilePath,
 ) -> Model | None:
     """Return what a check kind's model reads in its `own` keys; `hidden` values never show in its messages.
+
+    The model finds `folder`, where relative paths begin, in its context.
 
     Strict, and as JSON: no text becomes a number or a boolean, but a list may become a tuple and a word an enum.
     """
     try:
-        return model.model_validate_json(json.dumps(own, default=_number), strict=True)
+        return model.model_validate_json(json.dumps(own, default=_number), strict=True, context={"folder": folder})
     except pydantic.ValidationError as error:
         report(error, model, document, path, problems, inherited, hidden)
         return None

@@ -112,19 +112,27 @@ def reveal_files(expanded: Expanded, is_secret: re.Pattern[str], folder: FilePat
 def read_secret(document: Document, path: Path, file: FilePath, problems: Problems) -> str | None:
     """Return the stripped content of a secret's file, or None after noting why it cannot be had."""
     try:
+        return secret_in(file)
+    except ValueError as error:
+        problems.add(document, path, str(error))
+        return None
+
+
+def secret_in(file: FilePath) -> str:
+    """Return the stripped content of a secret's file. Raises: ValueError that says why it cannot be had."""
+    try:
         with file.open("rb") as opened:
             content = opened.read(SECRET_BYTES_AT_MOST + 1)
-        if len(content) > SECRET_BYTES_AT_MOST:
-            problems.add(document, path, "the file is too large for a secret")
-            return None
-        value = content.decode().strip()
-    except UnicodeDecodeError:
-        problems.add(document, path, "the file is not UTF-8 text")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a usable path"
-        problems.add(document, path, f"the file cannot be read: {reason}")
-    else:
-        if not _UNSTORABLE.search(value):
-            return value
-        problems.add(document, path, "the file is not text")
-    return None
+        message = f"the file cannot be read: {reason}"
+        raise ValueError(message) from None
+    if len(content) > SECRET_BYTES_AT_MOST:
+        raise ValueError("the file is too large for a secret")
+    try:
+        value = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text") from None
+    if _UNSTORABLE.search(value):
+        raise ValueError("the file is not text")
+    return value

@@ -32,6 +32,15 @@ class HttpReason(StrEnum):
     PROTOCOL_BROKEN = "protocol_broken"
     BODY_TOO_LARGE = "body_too_large"
     TOO_MANY_REDIRECTS = "too_many_redirects"
+    REDIRECT_REFUSED = "redirect_refused"  # it leads inwards, or to a scheme that is not the web's
+    CORS_REFLECTS_FOREIGN_ORIGIN = "cors_reflects_foreign_origin"  # any page may read answers: `*` counts
+    CORS_REFUSED = "cors_refused"  # the page that may read answers is not let
+    CORS_ERROR_UNSEEN = "cors_error_unseen"  # the answer that was to be an error was none
+    AUTH_NOT_REQUIRED = "auth_not_required"
+    FORGED_TOKEN_ACCEPTED = "forged_token_accepted"  # noqa: S105  # no password
+    ROUTE_MISSING = "route_missing"  # its 401 is that of any route which does not exist
+    AUTH_ANSWER_UNEXPECTED = "auth_answer_unexpected"  # neither let in nor refused
+    ROUTE_UNPROVEN = "route_unproven"  # nobody could say whether the route exists
     LOCAL_FAULT = "local_fault"
 
     @property
@@ -42,7 +51,15 @@ class HttpReason(StrEnum):
         return Verdict.UNKNOWN if self in _SAYS_NOTHING else Verdict.UNHEALTHY
 
 
-_SAYS_NOTHING = frozenset({HttpReason.RESOLVER_FAILED, HttpReason.NETWORK_UNREACHABLE, HttpReason.LOCAL_FAULT})
+_SAYS_NOTHING = frozenset(
+    {
+        HttpReason.RESOLVER_FAILED,
+        HttpReason.NETWORK_UNREACHABLE,
+        HttpReason.LOCAL_FAULT,
+        HttpReason.CORS_ERROR_UNSEEN,
+        HttpReason.ROUTE_UNPROVEN,
+    }
+)
 
 BY_CAUSE: Mapping[Unreached, HttpReason] = {cause: HttpReason(cause.value) for cause in Unreached}
 

@@ -15,8 +15,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.event import Event
+from sidecar.domain.masking import mask
 from sidecar.telemetry.lines import Line, is_for_debugging, line_of
-from sidecar.telemetry.masking import mask
 
 REPEAT_SECONDS = 60.0  # the same message of a library is written once in this time, then with a count
 FRAMES_AT_MOST = 3

@@ -14,11 +14,11 @@ from sidecar.config.settings import Notice, NotificationConfig
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.event import CycleFinished, DamageRecurred, Event, PlanMade
 from sidecar.domain.maintenance import Calendar
+from sidecar.domain.masking import mask
 from sidecar.domain.run import Outcome
 from sidecar.errors import TargetUnreachable
 from sidecar.ports import Clock
 from sidecar.telemetry.lines import INFO, WARNING, Line
-from sidecar.telemetry.masking import mask
 from sidecar.wire import Answer, exchange, open_client
 
 QUEUE_AT_MOST: Final = 100

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from sidecar.telemetry.masking import mask_text
+from sidecar.domain.masking import mask_text
 
 SYNTHETIC = (("sidecar", "synthetic"),)  # in `tracestate`: lets whoever is probed tell our requests from a user's
 HTTP_ERROR = 400

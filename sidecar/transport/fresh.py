@@ -82,7 +82,8 @@ class FreshTransport(httpx.AsyncBaseTransport):
         exchanged = Exchanged(progress, _shared.buffer, is_head=prepared.method == "HEAD")
         try:
             await self._connect(prepared, exchanged, progress)
-            exchanged.send(prepared.content(observed.headers if observed is not None else {}))
+            shown = observed.headers if observed is not None and self._route.shows_trace else {}
+            exchanged.send(prepared.content(shown))
             await exchanged.head()
         except BaseException as error:
             exchanged.close()
@@ -100,13 +101,14 @@ class FreshTransport(httpx.AsyncBaseTransport):
             await loop.create_connection(lambda: exchanged, sock=connection)
             return
         progress.enter(TLS, loop.time())
+        name = self._route.server_name or prepared.host
         try:
-            await wrap(connection, prepared.host, self._tls, exchanged, progress)
+            await wrap(connection, name, self._tls, exchanged, progress)
         except TargetUnreachable as error:
             progress.enter(None, loop.time())
             progress.failure = error
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                await look_again(lambda: self._open(prepared, Progress()), prepared.host, progress)
+                await look_again(lambda: self._open(prepared, Progress()), name, progress)
             raise
 
     @property

@@ -25,13 +25,20 @@ _BEGINS: Mapping[str, str] = {
 class PooledTransport(httpx.AsyncBaseTransport):
     """Keeps connections for the next exchange; for what asks the same server again and again."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
-        """Trust as `tls` says."""
-        limits = httpx.Limits(max_connections=CONNECTIONS_AT_MOST, max_keepalive_connections=IDLE_AT_MOST)
+    def __init__(self, tls: ssl.SSLContext, *, idle_seconds: float = 5.0, server_name: str | None = None) -> None:
+        """Trust as `tls` says, `server_name` in the place of the URL's host; keep connections for `idle_seconds`."""
+        self._server_name = server_name
+        limits = httpx.Limits(
+            max_connections=CONNECTIONS_AT_MOST,
+            max_keepalive_connections=IDLE_AT_MOST,
+            keepalive_expiry=idle_seconds,
+        )
         self._inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, and return the answer once its headers are there."""
+        if self._server_name is not None:
+            request.extensions = {**request.extensions, "sni_hostname": self._server_name}
         progress: Progress | None = request.extensions.get(EXTENSION)
         if progress is None:
             return await self._inner.handle_async_request(request)

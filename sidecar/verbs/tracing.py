@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from sidecar.domain.check import JSON, Check, Observation
-from sidecar.telemetry.masking import mask, mask_text
+from sidecar.domain.masking import mask, mask_text
 from sidecar.verbs.result import iso, observation_document
 
 PHASES = ("resolve", "connect", "tls", "processing", "transfer")
@@ -12,8 +12,8 @@ VALUE_CHARACTERS_AT_MOST = 300
 # These have lines of their own.
 _TOLD = frozenset(
     {
-        "address", "attempts", "certificate", "condition", "failed_attempts", "final_url_scheme", "http_version",
-        "redirects", "size_bytes", "status", "tls_cipher", "tls_version", "transferred_bytes",
+        "address", "attempts", "certificate", "condition", "failed_attempts", "final_url_scheme", "headers",
+        "http_version", "redirects", "size_bytes", "status", "tls_cipher", "tls_version", "transferred_bytes",
     }
 )  # fmt: skip
 
@@ -51,6 +51,9 @@ def _trace(check: Check, seen: Observation) -> Iterator[tuple[str, str]]:
     yield "expires", iso(seen.expires_at) or ""
     if seen.retry_after_seconds is not None:
         yield "asked for", f"to be left alone for {seen.retry_after_seconds:g} s"
+    headers = facts.get("headers")
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        yield "header", f"{name}: {_text(value)}"
     for name, value in facts.items():
         if name not in _TOLD:
             yield from ((name, text) for text in _told(value))

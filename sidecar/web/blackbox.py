@@ -60,6 +60,8 @@ def _http(seen: Observation) -> Iterator[Metric]:
         "probe_http_uncompressed_body_length", "Bytes of the body, decompressed.", facts.get("size_bytes")
     )
     yield from _known("probe_http_version", "Version of HTTP of the last answer.", _http_version(facts))
+    modified = _unix(facts.get("last_modified"))
+    yield from _known("probe_http_last_modified_timestamp_seconds", "Unix time of the header Last-Modified.", modified)
     yield _gauge("probe_failed_due_to_regex", "Always 0: conditions are written in CEL.", 0)
     yield _gauge("probe_failed_due_to_cel", "Whether a condition failed the look.", seen.reason in CONDITION_REASONS)
 

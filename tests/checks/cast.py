@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from sidecar.checks.context import ProbeContext
-from sidecar.checks.http import HttpKeys, HttpProbe
+from sidecar.checks.http import HttpProbe
+from sidecar.checks.http_keys import HttpKeys
 from sidecar.checks.service_key import ServiceKeyProbe
 from sidecar.checks.service_key_keys import ServiceKeyKeys
 from sidecar.clock import SystemClock

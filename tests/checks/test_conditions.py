@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.checks.conditions import Errored, Evaluated, Failed, Held, compile_condition
-from sidecar.checks.http import cel_json
+from sidecar.checks.http_names import cel_json
 from sidecar.domain.check import JSON
 
 SECRET = "the-answer-holds-a-secret"
@@ -112,7 +112,7 @@ def test_no_answer_content_reaches_a_detail(text: str) -> None:
 
 def test_a_failure_names_what_it_looked_at() -> None:
     result = holds("status == 200 && size(body.items) > 1")
-    assert result == Failed("status == 200 && size(body.items) > 1 (status=503, body of 7 entries)")
+    assert result == Failed("status == 200 && size(body.items) > 1: status is 503, size(body.items) is 2")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"NaN", b"[" * 100_000, b"<html>"])

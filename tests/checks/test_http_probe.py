@@ -11,7 +11,7 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from sidecar.checks.http import HttpKeys
+from sidecar.checks.http_keys import HttpKeys
 from sidecar.domain.check import Observation, Verdict
 from tests.checks.cast import context, look_http
 from tests.scripted import (
@@ -41,7 +41,20 @@ async def look(act: Act, timeout_seconds: float = 5.0, **keys: object) -> Observ
 async def test_an_answer_as_expected_is_healthy_and_timed() -> None:
     seen = await look(reply(200, {"status": "ok"}), expect=["status == 200", 'body.status == "ok"'])
     assert (seen.reason, seen.verdict) == ("ok", Verdict.HEALTHY)
-    assert seen.facts == {"redirects": 0, "status": 200, "size_bytes": 16}
+    assert seen.facts == {
+        "redirects": 0,
+        "status": 200,
+        "size_bytes": 16,
+        "transferred_bytes": 16,
+        "http_version": "HTTP/1.1",
+        "address": "127.0.0.1",
+        "final_url_scheme": "http",
+        "headers": {
+            "content-type": "application/json; charset=utf-8",
+            "content-length": "16",
+            "connection": "close",
+        },
+    }
     assert set(seen.phases) == {"resolve", "connect", "processing", "transfer"}
     assert sum(seen.phases.values()) <= seen.duration_seconds
 
@@ -53,11 +66,11 @@ async def test_without_conditions_any_2xx_will_do(status: int, reason: str) -> N
     assert (await look(reply(status))).reason == reason
 
 
-async def test_the_condition_that_failed_is_told_without_the_answer() -> None:
+async def test_the_condition_that_failed_is_told_with_its_values_and_no_secret() -> None:
     seen = await look(reply(503, {"token": SECRET}), expect=["status >= 500", 'body.token == "x" && status == 503'])
     assert (seen.reason, seen.verdict) == ("condition_failed", Verdict.UNHEALTHY)
     assert seen.facts["condition"] == 'body.token == "x" && status == 503'
-    assert "status=503" in seen.detail
+    assert seen.detail == 'body.token == "x" && status == 503: body.token is [masked], status is 503'
     assert SECRET not in repr(seen)
 
 
@@ -187,7 +200,7 @@ async def test_one_deadline_spans_all_redirects() -> None:
     assert seen.duration_seconds < DEADLINE + 2
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "//", "http://127.0.0.1:65536/", "", "http:///x"])
+@pytest.mark.parametrize("location", ["//", "http://127.0.0.1:65536/", "", "http:///x"])
 async def test_a_location_that_leads_nowhere_leaves_the_redirect_as_the_answer(location: str) -> None:
     seen = await look(reply(302, "", {"Location": location}), follow_redirects=True, expect=["status == 302"])
     assert seen.reason in {"ok", "too_many_redirects"}  # httpx reads some of these as the same address
@@ -298,12 +311,12 @@ async def test_cancellation_is_not_an_observation() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, "Field required"),
+        ({}, "either url or requests"),
         ({"url": "health"}, "http or https URL, or a path"),
         ({"url": "ftp://h/"}, "http or https URL, or a path"),
         ({"url": "//h/x"}, "http or https URL, or a path"),
         ({"url": "http://h/a b"}, "without blanks"),
-        ({"url": "http://u:p@h/"}, "no user and password"),
+        ({"url": "http://u:p@h/"}, "no user and password; use auth"),
         ({"url": "http://h:65536/"}, "a port that does not exist"),
         ({"url": "http://h:port/"}, "is not a URL"),
         ({"url": "/", "method": "BREW"}, "must be one of GET"),

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sidecar.checks.http import HttpSpec
+from sidecar.checks.http_keys import HttpSpec
 from sidecar.domain.check import JSON, Verdict
 from sidecar.verbs.tracing import trace_document, trace_lines
 from tests.domain.cast import a_check, observation

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.checks.http_keys import HttpSpec
+from sidecar.checks.kinds import KINDS as SHIPPED
+from sidecar.checks.service_key_keys import ServiceKeySpec
 from sidecar.config.load import load, load_text
 from sidecar.config.settings import LogLevel, Notice, Scope
 from sidecar.config.variables import Secret
 from sidecar.domain.check import Severity
 from sidecar.domain.rule import Constant, FromBalance, FromSubject, Mode, OnMissing, Origin, Skip, Table
 from sidecar.errors import ConfigError
-from tests.config.kinds import ENVIRON, KINDS, MINIMAL, HttpKind, ServiceKeyKind
+from tests.config.kinds import ENVIRON, KINDS, MINIMAL, HttpKind
 
 ROOT = Path(__file__).parent.parent.parent
 RULE = (ROOT / "rules" / "credits_without_profile.yaml").read_text()
@@ -26,7 +29,7 @@ def refused(text: str, environ: dict[str, str] | None = None, rules: dict[str, s
 
 
 def test_the_shipped_configuration_needs_only_environment_variables() -> None:
-    config = load(ROOT / "sidecar.yaml", KINDS, ENVIRON)
+    config = load(ROOT / "sidecar.yaml", {name: kind.model for name, kind in SHIPPED.items()}, ENVIRON)
     assert config.supabase.url == "https://project.supabase.co"
     assert config.supabase.service_key.reveal() == "sb_secret_neverSHOWthis"
     assert config.backend_url == "http://127.0.0.1:8000"
@@ -37,15 +40,16 @@ def test_the_shipped_configuration_needs_only_environment_variables() -> None:
     assert [rule.name for rule in config.rules] == ["auth_user_without_profile", "credits_without_profile"]
     reporting = ["balance_differs_from_ledger", "profile_without_auth_user", "stuck_generations"]
     assert [survey.name for survey in config.surveys] == reporting
-    service_key, health = config.checks[:2]
+    service_key, health = [check for check in config.checks if check.name in ("service-key", "backend-health")]
     assert (service_key.name, service_key.kind, service_key.severity) == (
         "service-key",
         "service_key",
         Severity.CRITICAL,
     )
-    assert isinstance(service_key.spec, ServiceKeyKind)
-    assert service_key.spec.tables == ("public.users", "public.credit_transactions", "public.generations")
-    assert isinstance(health.spec, HttpKind)
+    assert isinstance(service_key.spec, ServiceKeySpec)
+    tables = ["public.users", "public.credit_transactions", "public.generations"]
+    assert [str(table) for table in service_key.spec.tables] == tables
+    assert isinstance(health.spec, HttpSpec)
     assert health.spec.url == "http://127.0.0.1:8000/health"
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from sidecar.domain.check import Verdict
 from sidecar.domain.event import Event, FaultCaught, LifecycleChanged
+from sidecar.domain.masking import CHARACTERS_AT_MOST, MASK, mask, mask_text
 from sidecar.domain.run import Outcome
 from sidecar.telemetry.lines import CATALOGUE, Line, line_of
 from sidecar.telemetry.logging import EventLog, configure_logging
-from sidecar.telemetry.masking import CHARACTERS_AT_MOST, MASK, mask, mask_text
 from tests.telemetry.cast import a_check, a_refusal, ended, observed, one_of_each, proven, unproven
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"

@@ -118,11 +118,11 @@ CASES = (
     ),
     Case(name="endless redirect", opens=moved("/x"), reason="too_many_redirects", keys=FOLLOW),
     Case(name="redirect to another origin", opens=_elsewhere, reason="ok", keys=FOLLOW),
-    Case(name="redirect to file:", opens=moved("file:///etc/passwd"), reason="condition_failed", keys=FOLLOW),
+    Case(name="redirect to file:", opens=moved("file:///etc/passwd"), reason="redirect_refused", keys=FOLLOW),
     Case(
         name="redirect to a link-local address",
         opens=moved("http://169.254.169.254/latest/meta-data/"),
-        reason="condition_failed",
+        reason="redirect_refused",
         keys=FOLLOW,
     ),
     Case(name="1 MB header", opens=answering(reply(200, "", {"X-Long": "x" * 1_000_000})), reason="protocol_broken"),

@@ -21,9 +21,9 @@ _PATTERNS = (
     re.compile(r"\bsb_(?:secret|publishable)_[\w-]+|\bsb[a-z]{1,3}_[A-Za-z0-9]{12,}"),  # keys and access tokens
     re.compile(r"(?i)\bbearer[\s:=]{1,4}[^\s,;\"']{3,}|\bbasic\s{1,4}[A-Za-z0-9+/=]{8,}"),
     re.compile(r"(?i)\b(?:api_?key|authorization|passw(?:or)?d|secret|token)[\"']{0,2}\s{0,4}[:=]\s{0,4}[^\s,;&]{3,}"),
-    # E-mail, wide on purpose: anything around an @ that is no separator.
-    re.compile(r"[^\s@<>\"'(),;:=/\\\[\]{}]{1,128}(?:@|%40)[^\s@<>\"'(),;:=/\\\[\]{}?&]{2,255}"),
 )
+# E-mail, wide on purpose: anything around an @ that is no separator. It costs most, and most texts hold no @.
+_EMAIL = re.compile(r"[^\s@<>\"'(),;:=/\\\[\]{}]{1,128}(?:@|%40)[^\s@<>\"'(),;:=/\\\[\]{}?&]{2,255}")
 _USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]{1,512}@")
 _QUERY = re.compile(r"(://[^\s?#\"'<>]{1,2048})[?#][^\s\"'<>]+")
 
@@ -34,6 +34,8 @@ def mask_text(text: str) -> str:
     masked = _QUERY.sub(r"\1", _USERINFO.sub("", text[:CHARACTERS_READ_AT_MOST]))
     for pattern in _PATTERNS:
         masked = pattern.sub(MASK, masked)
+    if "@" in masked or "%40" in masked:
+        masked = _EMAIL.sub(MASK, masked)
     if cut:
         masked = masked[:-TAIL_CHARACTERS]  # where something may stand that was cut in two
     return masked[:CHARACTERS_AT_MOST] + "…" if cut or len(masked) > CHARACTERS_AT_MOST else masked
