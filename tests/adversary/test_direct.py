@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from sidecar.demo.postgres import PostgresServer
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.rule import FromBalance, Mode, Origin, Rule
-from sidecar.domain.run import Outcome, Run
+from sidecar.domain.run import Outcome, RowResult, Run
 from sidecar.domain.verification import VerifyResult
 from sidecar.engine.undo import Undone
 from sidecar.roles import roles_sql
+from sidecar.state.open import open_state
 from tests.engine.cast import Stage
 from tests.fakes import FakeSwitch
 from tests.verify.cast import Ground, a_stage, key_of, make_ground, the_rule
@@ -103,6 +105,29 @@ async def test_what_a_trigger_says_is_not_repeated(ground: Ground) -> None:
     assert run is not None
     assert "42501" in f"{cycle.detail}{run.detail}{await _reasons(ground)}"
     assert "example.org" not in f"{cycle.detail}{run}{stage.reporter.events}{await _reasons(ground)}"
+
+
+@pytest.mark.parametrize("memory", ["in the database", "apart"])
+async def test_a_row_to_which_a_trigger_gave_another_key_is_told_as_not_landed(
+    ground: Ground, tmp_path: Path, memory: str
+) -> None:
+    await ground.populate(users=20, orphans=1)
+    await ground.sql("insert into auth.users (id, email) values (%s, 'stranger@example.org')", key_of(99))
+    await ground.sql(
+        f"""create function public.swap() returns trigger language plpgsql as $$ begin
+              new.id := '{key_of(99)}'; return new; end $$;
+            create trigger swap before insert on public.users for each row execute function public.swap()"""
+    )
+    reviewed = replace(RULE, guard=replace(RULE.guard, triggers_reviewed=frozenset({"swap"})))
+    async with contextlib.AsyncExitStack() as opened:
+        url = f"sqlite:///{tmp_path / 'sidecar.db'}"
+        state = await opened.enter_async_context(open_state(url)) if memory == "apart" else None
+        stage = await opened.enter_async_context(a_stage(ground, state=state))
+        cycle = await stage.repair.tick(reviewed)
+        rows = await stage.rows(cycle)
+    assert rows == {key_of(1): (RowResult.FAILED, "not_landed")}
+    assert cycle.verified is not None
+    assert cycle.verified.broken == {"row_extra": 1}
 
 
 async def _reasons(ground: Ground) -> list[tuple[str]]:
