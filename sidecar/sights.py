@@ -122,6 +122,7 @@ class Sights(BalanceBook, Protocol):
     async def anchored_since(self, table: str, keys: Sequence[str], since: datetime) -> frozenset[str]:
         """Return the keys that somebody vouched for, or whose balance a look noted, since an instant.
 
+        And those whose row an undo ever took back: until then a sight of it counted.
         All of them where a person has accepted another database since.
         """
         ...
