@@ -178,6 +178,32 @@ async def test_a_balance_that_rested_on_a_sight_is_read_again_once_a_person_took
     assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
 
 
+async def test_a_row_that_came_back_and_went_again_since_the_plan_is_read_again(ground: Ground) -> None:
+    """Its balance was no news, so nothing was noted; yet it was seen after a movement that the plan follows."""
+    await ground.populate(users=20, orphans=0)
+    by_hand = the_rule(mode=Mode.APPROVE)
+    async with a_stage(ground) as stage:
+        await stage.repair.tick(RULE)  # a look sees the row
+        await ground.sql(SEEN_A_DAY_AGO)
+        await ground.sql(
+            "insert into public.credit_transactions (user_id, transaction_type, amount, balance_after, created_at)"
+            " values (%s, 'bonus', 50, 850, now() - interval '12 hours')",
+            key_of(1),
+        )
+        await ground.sql("create table kept as select * from public.users where id = %s", key_of(1))
+        await ground.sql("delete from public.users where id = %s", key_of(1))
+        await stage.repair.plan(by_hand, "olga")
+        before = await stage.approve_newest()
+        assert before.plan.rows[0].values["credits_balance"] == 850
+        await ground.sql("insert into public.users select * from kept")
+        await stage.repair.detect(by_hand)
+        await ground.sql("delete from public.users where id = %s", key_of(1))
+        after = await stage.repair.apply(by_hand, before, "otto")
+        rows = await stage.rows(after)
+    assert rows == {key_of(1): (RowResult.RACED, "evidence_moved")}
+    assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
+
+
 SEEN_A_DAY_AGO = """
     update sidecar.snapshots set at = at - 86400000000;
     update sidecar.looks set opened_at = opened_at - 86400000000, read_at = read_at - 86400000000
