@@ -119,9 +119,13 @@ class Sights(BalanceBook, Protocol):
         """Return each key's latest attestation and latest proven snapshot, or those of before an instant."""
         ...
 
-    async def anchored_since(self, table: str, keys: Sequence[str], since: datetime) -> frozenset[str]:
+    async def anchored_since(
+        self, table: str, keys: Sequence[str], since: datetime, *, missed_since: datetime
+    ) -> frozenset[str]:
         """Return the keys that somebody vouched for, or whose balance a look noted, since an instant.
 
+        And those whose row an undo ever took back: until then a sight of it counted. And those whose row was there
+        again, and is missed only since `missed_since`.
         All of them where a person has accepted another database since.
         """
         ...

@@ -1,8 +1,9 @@
 """Which rows of a batch must be read again before they are written, and which of those must not be written any more.
 
 A row is spared the reading only where nothing that it was judged by can have changed: versions of user and movements
-are those of the plan, nobody vouched for the key or noted a balance of it since, and nobody else has its e-mail. What
-is judged by time alone (young, banned) only ever turns in the row's favour.
+are those of the plan, nobody vouched for the key or noted a balance of it since, no undo took its row back, the row was
+not there again in between, and nobody else has its e-mail. What is judged by time alone (young, banned) only ever turns
+in the row's favour.
 """
 
 from collections.abc import Sequence
@@ -39,8 +40,9 @@ class Freshness:
             return list(batch)
         moved = await self._data.moved(work.rule, batch)
         if still := [row.key for row in batch if row.key not in moved]:
-            since = work.plan.created_at - CLOCKS_APART_AT_MOST
-            moved |= await self._state.anchored_since(str(work.rule.detect.expects.table), still, since)
+            table, planned_at = str(work.rule.detect.expects.table), work.plan.created_at
+            since = planned_at - CLOCKS_APART_AT_MOST
+            moved |= await self._state.anchored_since(table, still, since, missed_since=planned_at)
         return [row for row in batch if row.key in moved]
 
     async def _read_again(self, work: Work, rows: Sequence[PlanRow]) -> dict[str, Settled]:

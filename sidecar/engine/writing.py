@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sidecar.batches import Landed
+from sidecar.batches import AsPlanned, Landed
 from sidecar.domain.comparing import differing
 from sidecar.domain.decide import Refuse, judge_freeze
 from sidecar.domain.plan import PlanRow
@@ -130,13 +130,13 @@ class Writer:
     async def _account(self, work: Work, rows: Sequence[PlanRow], landed: Landed) -> dict[str, Settled]:
         """Say what became of each row that did not land as planned: altered, somebody else's, or swallowed."""
         settled: dict[str, Settled] = {}
-        planned = {row.key: row for row in rows if row.key in landed.rows}
-        for key, found in landed.rows.items():
-            altered = differing(planned[key].values, found)
+        planned = {row.key: row for row in rows if row.key in landed.rows}  # a trigger may give a row another key
+        for key, row in planned.items():
+            altered = differing(row.values, landed.rows[key])
             reason = f"altered:{','.join(altered)}" if altered else ""
             written = landed.digests.get(key, "")
             settled[key] = Settled(result=RowResult.INSERTED, reason=reason, written=written)
-        missing = _missing(rows, landed)
+        missing = _missing(rows, settled, landed.as_planned)
         present = await self._data.read_rows(work.rule, missing) if missing else {}
         for key in missing:
             swallowed = Settled(result=RowResult.FAILED, reason="not_landed")
@@ -144,13 +144,12 @@ class Writer:
         return settled
 
 
-def _missing(rows: Sequence[PlanRow], landed: Landed) -> list[str]:
+def _missing(rows: Sequence[PlanRow], settled: Mapping[str, Settled], as_planned: AsPlanned | None) -> list[str]:
     """Return the keys that no answer speaks of; the usual case, none, is told by counting."""
-    as_planned = landed.as_planned
-    if len(rows) == len(landed.rows) + (as_planned.count if as_planned else 0):
+    if len(rows) == len(settled) + (as_planned.count if as_planned else 0):
         return []
     keys = as_planned.by_key if as_planned else {}
-    return [row.key for row in rows if row.key not in landed.rows and row.key not in keys]
+    return [row.key for row in rows if row.key not in settled and row.key not in keys]
 
 
 def whose_row(work: Work, present: Mapping[str, Value]) -> Settled:

@@ -114,9 +114,13 @@ class Balances(Store):
                     found.setdefault(key, {})[Origin.SNAPSHOT] = anchor
         return {key: tuple(anchors.values()) for key, anchors in found.items()}
 
-    async def anchored_since(self, table: str, keys: Sequence[str], since: datetime) -> frozenset[str]:
+    async def anchored_since(
+        self, table: str, keys: Sequence[str], since: datetime, *, missed_since: datetime
+    ) -> frozenset[str]:
         """Return the keys that somebody vouched for, or whose balance a look noted, since an instant.
 
+        And those whose row an undo ever took back: until then a sight of it counted. And those whose row was there
+        again, and is missed only since `missed_since`: it may have been seen with the balance of before.
         All of them where a person has accepted another database since: then older notes are no evidence any more.
         """
         last = sa.select(sa.func.count()).select_from(cutoffs).join(looks, looks.c.id == cutoffs.c.look_id)
@@ -128,6 +132,8 @@ class Balances(Store):
                 for book in (attestations, snapshots):
                     query = sa.select(book.c.key).where(book.c.target == table, book.c.at >= since)
                     found |= set(await connection.scalars(query.where(among(connection, book.c.key, some))))
+                found |= await _taken_back(connection, table, some)
+                found |= await _missed_since(connection, some, missed_since)
         return frozenset(found)
 
     async def attest(self, table: str, key: str, amount: Amount, reason: str, actor: str, at: datetime) -> None:
@@ -149,7 +155,14 @@ class Balances(Store):
 async def _taken_back(connection: AsyncConnection, table: str, keys: Sequence[str]) -> set[str]:
     """Return the keys among `keys` whose row a person took back once."""
     query = sa.select(undo_rows.c.key).join(undos, undos.c.id == undo_rows.c.undo_id)
-    query = query.where(undos.c.lease == table, undo_rows.c.standing == Removal.UNDONE, undo_rows.c.key.in_(keys))
+    query = query.where(undos.c.lease == table, undo_rows.c.standing == Removal.UNDONE)
+    return set(await connection.scalars(query.where(among(connection, undo_rows.c.key, keys))))
+
+
+async def _missed_since(connection: AsyncConnection, keys: Sequence[str], since: datetime) -> set[str]:
+    """Return the keys among `keys` whose row some rule misses no longer than since an instant."""
+    query = sa.select(confirmations.c.key).join(looks, looks.c.id == confirmations.c.first_look_id)
+    query = query.where(looks.c.opened_at > since, among(connection, confirmations.c.key, keys))
     return set(await connection.scalars(query))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from sidecar.demo.postgres import PostgresServer
 from sidecar.domain.decide import GuardName, Refuse
 from sidecar.domain.rule import FromBalance, Mode, Origin, Rule
-from sidecar.domain.run import Outcome, Run
+from sidecar.domain.run import Outcome, RowResult, Run
 from sidecar.domain.verification import VerifyResult
 from sidecar.engine.undo import Undone
 from sidecar.roles import roles_sql
+from sidecar.state.open import open_state
 from tests.engine.cast import Stage
 from tests.fakes import FakeSwitch
 from tests.verify.cast import Ground, a_stage, key_of, make_ground, the_rule
@@ -105,6 +107,29 @@ async def test_what_a_trigger_says_is_not_repeated(ground: Ground) -> None:
     assert "example.org" not in f"{cycle.detail}{run}{stage.reporter.events}{await _reasons(ground)}"
 
 
+@pytest.mark.parametrize("memory", ["in the database", "apart"])
+async def test_a_row_to_which_a_trigger_gave_another_key_is_told_as_not_landed(
+    ground: Ground, tmp_path: Path, memory: str
+) -> None:
+    await ground.populate(users=20, orphans=1)
+    await ground.sql("insert into auth.users (id, email) values (%s, 'stranger@example.org')", key_of(99))
+    await ground.sql(
+        f"""create function public.swap() returns trigger language plpgsql as $$ begin
+              new.id := '{key_of(99)}'; return new; end $$;
+            create trigger swap before insert on public.users for each row execute function public.swap()"""
+    )
+    reviewed = replace(RULE, guard=replace(RULE.guard, triggers_reviewed=frozenset({"swap"})))
+    async with contextlib.AsyncExitStack() as opened:
+        url = f"sqlite:///{tmp_path / 'sidecar.db'}"
+        state = await opened.enter_async_context(open_state(url)) if memory == "apart" else None
+        stage = await opened.enter_async_context(a_stage(ground, state=state))
+        cycle = await stage.repair.tick(reviewed)
+        rows = await stage.rows(cycle)
+    assert rows == {key_of(1): (RowResult.FAILED, "not_landed")}
+    assert cycle.verified is not None
+    assert cycle.verified.broken == {"row_extra": 1}
+
+
 async def _reasons(ground: Ground) -> list[tuple[str]]:
     return await ground.sql("select reason from sidecar.run_rows")
 
@@ -130,6 +155,59 @@ async def test_a_plan_that_was_approved_before_does_not_bring_back_what_a_person
     assert [str(result) for result, _ in rows.values()] == ["quarantined"]
 
 
+async def test_a_balance_that_rested_on_a_sight_is_read_again_once_a_person_took_that_row_back(ground: Ground) -> None:
+    """Versions tell nothing of it: neither user nor ledger has moved since the plan was approved."""
+    await ground.populate(users=20, orphans=0)
+    by_hand = the_rule(mode=Mode.APPROVE)
+    async with a_stage(ground) as stage:
+        await stage.repair.tick(RULE)  # a look sees the row
+        await ground.sql(SEEN_A_DAY_AGO)
+        await ground.sql("update public.credit_transactions set balance_after = null where user_id = %s", key_of(1))
+        await ground.sql("delete from public.users where id = %s", key_of(1))
+        await stage.repair.plan(by_hand, "olga")
+        before = await stage.approve_newest()
+        cycle = await stage.repair.backfill(by_hand, "olga")
+        run = await stage.state.run(cycle.run_id or "")
+        assert run is not None
+        assert (await undone(stage, by_hand, run)).counts == {"undone": 1}
+        for entry in await stage.state.held(RULE.name, stage.clock.now()):
+            assert await stage.state.let_go(entry.id, "olga", stage.clock.now())
+        after = await stage.repair.apply(by_hand, before, "otto")
+        rows = await stage.rows(after)
+    assert rows == {key_of(1): (RowResult.QUARANTINED, "no_evidence")}
+    assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
+
+
+async def test_a_row_that_came_back_and_went_again_since_the_plan_is_read_again(ground: Ground) -> None:
+    """Its balance was no news, so nothing was noted; yet it was seen after a movement that the plan follows."""
+    await ground.populate(users=20, orphans=0)
+    by_hand = the_rule(mode=Mode.APPROVE)
+    async with a_stage(ground) as stage:
+        await stage.repair.tick(RULE)  # a look sees the row
+        await ground.sql(SEEN_A_DAY_AGO)
+        await ground.sql(
+            "insert into public.credit_transactions (user_id, transaction_type, amount, balance_after, created_at)"
+            " values (%s, 'bonus', 50, 850, now() - interval '12 hours')",
+            key_of(1),
+        )
+        await ground.sql("create table kept as select * from public.users where id = %s", key_of(1))
+        await ground.sql("delete from public.users where id = %s", key_of(1))
+        await stage.repair.plan(by_hand, "olga")
+        before = await stage.approve_newest()
+        assert before.plan.rows[0].values["credits_balance"] == 850
+        await ground.sql("insert into public.users select * from kept")
+        await stage.repair.detect(by_hand)
+        await ground.sql("delete from public.users where id = %s", key_of(1))
+        after = await stage.repair.apply(by_hand, before, "otto")
+        rows = await stage.rows(after)
+    assert rows == {key_of(1): (RowResult.RACED, "evidence_moved")}
+    assert await ground.sql("select 1 from public.users where id = %s", key_of(1)) == []
+
+
+SEEN_A_DAY_AGO = """
+    update sidecar.snapshots set at = at - 86400000000;
+    update sidecar.looks set opened_at = opened_at - 86400000000, read_at = read_at - 86400000000
+"""
 PARTED = """
     alter table public.generations drop constraint generations_user_id_fkey;
     alter table public.users rename to whole;

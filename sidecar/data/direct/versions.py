@@ -1,8 +1,10 @@
 """Which versions of rows a subject's facts were read from: where none has moved since, the facts are what they were.
 
 Every change of a row makes a version with another place or another transaction (`ctid`, `xmin`), and no two versions
-that ever existed share both. So the same set of versions is the same set of rows, whatever is in them. A table that was
-written anew (VACUUM FULL) has moved without having changed: then facts are read once more for nothing.
+that ever existed share both. So the same set of versions is the same set of rows, whatever is in them. A column that is
+renamed, dropped or added with a default changes what rows say and leaves their versions alone, so versions of columns
+count too. A table that was written anew (VACUUM FULL) has moved without having changed: then facts are read once more
+for nothing, as after a GRANT on a column.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +20,13 @@ from sidecar.domain.plan import PlanRow
 from sidecar.domain.rule import FromSubject, Rule, Table
 
 _VERSIONS = """
-select asked.key, md5(concat(moves.versions, '/', u.tableoid, u.ctid, '.', u.xmin)) as version
+select asked.key, md5(concat(shape.version, '/', moves.versions, '/', u.tableoid, u.ctid, '.', u.xmin)) as version
 from json_to_recordset(cast(%(asked)s as json)) asked (key text)
 join {users} u on u.id = cast(asked.key as uuid)
+cross join (
+  select md5(string_agg(concat(a.attrelid, a.ctid, '.', a.xmin), ',' order by a.attrelid, a.attnum)) as version
+  from pg_attribute a where a.attrelid in ({tables}) and a.attnum > 0
+) shape
 {movements}
 """
 _MOVEMENTS = """
@@ -108,7 +114,9 @@ def _versions(rule: Rule) -> sql.Composed:
             key=column_of("l", movements.key),
             sought=column_of("r", movements.key),
         )
-    return sql.SQL(_VERSIONS).format(users=name_of(AUTH_USERS), movements=joined)
+    tables = [name_of(table) for table in (AUTH_USERS, *([] if movements is None else [movements.table]))]
+    oids = [sql.SQL("cast({} as regclass)").format(sql.Literal(name.as_string())) for name in tables]
+    return sql.SQL(_VERSIONS).format(users=name_of(AUTH_USERS), tables=sql.SQL(", ").join(oids), movements=joined)
 
 
 def _taken(rule: Rule, column: str) -> sql.Composed:
