@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationInfo
 
 from sidecar.checks.conditions import Condition, compile_condition
 from sidecar.checks.connection_keys import Connection, ConnectionKeys, SecretText, no_repeats
+from sidecar.checks.hidden import hidden_in
 from sidecar.checks.redirects import MAX_REDIRECTS, is_port
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
@@ -141,7 +142,7 @@ class HttpKeys(ConnectionKeys):
             redirects_at_most=self.max_redirects if self.follow_redirects else None,
             body_bytes_at_most=self.body_bytes_at_most,
             connection=self.to_connection(),
-            secrets=(*secrets_of(headers), *self.secrets()),
+            secrets=(*secrets_of(headers), *self.secrets(), *hidden_in(self.url, self.body)),
         )
 
 
