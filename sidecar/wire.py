@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
@@ -31,7 +30,7 @@ from sidecar.transport.resolving import Resolver, SystemResolver
 from sidecar.transport.route import Family, Route
 from sidecar.transport.tls import trust_anybody, trust_public_authorities
 
-__all__ = ["Answer", "Certificate", "Family", "Route", "exchange", "key_headers", "open_client", "shared_client"]
+__all__ = ["Answer", "Certificate", "Family", "Route", "exchange", "key_headers", "open_client"]
 
 USER_AGENT = f"supabase-sidecar/{version('supabase-sidecar')} httpx/{httpx.__version__}"
 RESOLVER = SystemResolver()
@@ -183,14 +182,6 @@ def open_client(
         client = httpx.AsyncClient(transport=pooled, **settings)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
-
-
-@lru_cache(maxsize=64)
-def shared_client(route: Route, resolver: Resolver = RESOLVER) -> httpx.AsyncClient:
-    """Return the process's client of a route with fresh connections: it holds nothing, and nobody closes it."""
-    if route.keep_alive:
-        raise ValueError("kept connections have an owner who closes them")
-    return open_client(route=route, resolver=resolver)
 
 
 async def exchange(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from sidecar.checks.conditions import Condition, compile_condition
 from sidecar.checks.connection_keys import AuthKeys, Keys
+from sidecar.checks.hidden import hidden_in
 from sidecar.checks.http_texts import (
     DEFAULT_CONDITION,
     ConditionText,
@@ -200,5 +201,7 @@ class FormKeys(Keys):
 
     def form_secrets(self) -> tuple[str, ...]:
         """Return what of the forms nobody may see."""
-        found = [secret for request in self.requests for secret in secrets_of(sent_headers(request.headers))]
+        found: list[str] = []
+        for request in self.requests:
+            found += [*secrets_of(sent_headers(request.headers)), *hidden_in(request.url, request.body)]
         return (*found, *(self.auth_required.secrets() if self.auth_required else ()))

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, SecretStr, ValidationInfo, field_validato
 
 from sidecar.checks.conditions import Condition, compile_condition
 from sidecar.checks.connection_keys import Connection, ConnectionKeys
+from sidecar.checks.hidden import hidden_in
 from sidecar.checks.http_forms import Form, FormKeys, content_of
 from sidecar.checks.http_texts import (
     DEFAULT_CONDITION,
@@ -101,6 +102,11 @@ class HttpKeys(FormKeys, ConnectionKeys):
             redirects_at_most=self.max_redirects if self.follow_redirects else None,
             body_bytes_at_most=self.body_bytes_at_most,
             connection=self.to_connection(),
-            secrets=(*secrets_of(headers), *self.secrets(), *self.form_secrets()),
+            secrets=(
+                *secrets_of(headers),
+                *self.secrets(),
+                *hidden_in(self.url or "", self.body),
+                *self.form_secrets(),
+            ),
             form=self.to_form(headers),
         )

@@ -160,7 +160,8 @@ async def test_a_connection_is_kept_only_where_that_is_wished() -> None:
         for keep_alive, expected in ((False, 2), (True, 3)):
             spec = HttpKeys.model_validate({"url": url, "keep_alive": keep_alive}).to_spec()
             for _ in range(2):
-                assert (await probe(check("http", spec))).reason == "ok"
+                seen = await probe(check("http", spec))
+                assert (seen.reason, seen.facts["address"]) == ("ok", "127.0.0.1")
             assert len(connections) == expected
 
 

@@ -100,6 +100,19 @@ async def test_headers_are_masked_by_their_name_and_by_what_they_hold() -> None:
     assert "realm" in str(told["www-authenticate"])
 
 
+async def test_what_a_body_or_a_query_held_is_not_told_when_it_comes_back() -> None:
+    sent = {"email": "canary-user", "password": "a long password", "nested": [{"otp": "otp-98765432"}]}
+    back = {"note": "sorry, canary-user", "why": "a long password?", "link": "/x?ticket=ticket-1234"}
+    act = reply(422, back, {"Content-Location": "/x?ticket=ticket-1234", "X-Why": "otp-98765432"})
+    expect = ["body.note == '' || body.why == '' || body.link == ''"]
+    async with scripted(lambda _: act) as server:
+        keys = {"url": "/x?ticket=ticket-1234", "method": "POST", "body": sent, "expect": expect}
+        seen = await look_http(context(server.url), keys)
+    assert seen.detail.endswith(": body.note is [masked], body.why is [masked], body.link is [masked]")
+    for secret in ("canary-user", "a long password", "otp-98765432", "ticket-1234"):
+        assert secret not in repr(seen)
+
+
 def test_headers_are_few_and_short_whatever_comes() -> None:
     many = {f"x-{number}": "x" * 10_000 for number in range(500)} | {"x" * 5000: "y"}
     told = shown_headers(many, ())
