@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sidecar.telemetry import reference
-from tests.docs import cli_page, commands, limits, links, proofs, words
+from tests.docs import cli_page, commands, limits, links, proofs, shipped, words
 
 ROOT = Path(__file__).parent.parent
 GENERATED: Sequence[tuple[str, Callable[[], str], str]] = (
@@ -29,6 +29,7 @@ CHECKS: Sequence[Callable[[Path], Iterator[str]]] = (
     links.problems,
     words.problems,
     proofs.problems,
+    shipped.problems,
     commands.problems,
 )
 

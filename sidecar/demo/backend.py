@@ -25,9 +25,10 @@ from sidecar.domain.check import JSON
 from sidecar.errors import AnswerMalformed, TransientError
 from sidecar.wire import Answer, exchange, key_headers, open_client
 
-FRONTEND_ORIGIN = "https://velro-frontend.example"
+FRONTEND_ORIGIN = "https://app.velro.example"  # the design names none, so it is the demo's own
 FALLBACK_BALANCE = 100  # what velro says whenever it cannot find the profile
 READ_SECONDS_AT_MOST = 5.0
+GENERATIONS_LISTED = 20
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,6 +54,7 @@ def backend_app(supabase_url: str, service_key: str, jwt_secret: str, switches: 
             CORSMiddleware,
             allow_origins=[FRONTEND_ORIGIN],
             allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization"],  # what a page must send here; a form needs no word
             allow_credentials=True,
             max_age=86_400,
         ),
@@ -82,6 +84,7 @@ class _Backend:
             *credits_routes,
             # velro's `/create` never existed: a POST to it falls on the route of a single generation, hence the 405.
             *_get("/api/v1/generations/{generation_id}", _no_generation),
+            *_get("/api/v1/generations", self._generations),
             Route("/api/v1/generations", self._create, methods=["POST"]),
             Route("/api/v1/generations/", self._create, methods=["POST"]),
         ]
@@ -112,6 +115,26 @@ class _Backend:
                 return int(answer.json()[0]["credits_balance"])
             except (TransientError, AnswerMalformed, LookupError, TypeError):
                 return FALLBACK_BALANCE
+
+    async def _generations(self, request: Request) -> Response:
+        """List the user's newest generations; like velro, say 503 where they cannot be read."""
+        async with open_client(self._supabase_url, headers=key_headers(self._service_key)) as client:
+            try:
+                params = {
+                    "user_id": f"eq.{request.state.user}",
+                    "select": "id,model_id,status,created_at",
+                    "order": "created_at.desc",
+                    "limit": str(GENERATIONS_LISTED),
+                }
+                answer = await exchange(
+                    client, "GET", "/rest/v1/generations", timeout_seconds=READ_SECONDS_AT_MOST, params=params
+                )
+                rows = answer.json()
+            except (TransientError, AnswerMalformed) as error:
+                raise HTTPException(503, "Generation service temporarily unavailable") from error
+        if answer.status != 200:
+            raise HTTPException(503, "Generation service temporarily unavailable")
+        return JSONResponse(rows)
 
     async def _create(self, request: Request) -> Response:
         async with request.form() as form:
@@ -157,9 +180,9 @@ class _Backend:
             await send("POST", "credit_transactions", {**common, **moved, "generation_id": generation})
 
     async def _openapi(self, _request: Request) -> Response:
-        paths: dict[str, JSON] = {}
+        paths: dict[str, dict[str, JSON]] = {}
         for route in self.routes():
-            paths[route.path] = {method.lower(): {} for method in sorted(route.methods or ())}
+            paths.setdefault(route.path, {}).update({method.lower(): {} for method in sorted(route.methods or ())})
         return JSONResponse({"openapi": "3.1.0", "info": {"title": "velro sample", "version": "1"}, "paths": paths})
 
 

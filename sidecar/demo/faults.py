@@ -30,6 +30,8 @@ class Fault(StrEnum):
     BACKEND_DOWN = "backend_down"
     FORGEABLE_LEDGER = "forgeable_ledger"
     WRITABLE_BALANCE = "writable_balance"
+    CORS_REFLECTS = "cors_reflects"
+    FORGED_TOKENS_ACCEPTED = "forged_tokens_accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ FAULTS: Mapping[Fault, About] = {
     Fault.BACKEND_DOWN: About("the backend does not answer: its host says 502"),
     Fault.FORGEABLE_LEDGER: About("signed-in users may write their own ledger, as velro's policies allow"),
     Fault.WRITABLE_BALANCE: About("signed-in users may set their own balance, as velro's policies allow"),
+    Fault.CORS_REFLECTS: About("the backend's errors open themselves to any origin, with credentials, as velro's do"),
+    Fault.FORGED_TOKENS_ACCEPTED: About("the backend checks no token's signature, as velro without its JWT secret"),
 }
 
 

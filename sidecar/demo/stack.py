@@ -163,6 +163,10 @@ def _switches(asked: Switches | None, faults: frozenset[Fault]) -> Switches:
         switches = replace(switches, wrong_balance=True)
     if Fault.BACKEND_DOWN in faults:
         switches = replace(switches, manner=Manner.DEAD)
+    if Fault.CORS_REFLECTS in faults:
+        switches = replace(switches, foreign_origin_reflected=True)
+    if Fault.FORGED_TOKENS_ACCEPTED in faults:
+        switches = replace(switches, forged_tokens_accepted=True)
     return switches
 
 

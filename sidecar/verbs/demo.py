@@ -18,6 +18,7 @@ from sidecar.app import open_app
 from sidecar.checks.kinds import KINDS
 from sidecar.config.load import load
 from sidecar.config.settings import Config
+from sidecar.demo.backend import FRONTEND_ORIGIN
 from sidecar.demo.credits import Credits, measure_credits
 from sidecar.demo.faults import FAULTS, named_faults
 from sidecar.demo.seed import CANARY_EMAIL, CANARY_PASSWORD, INCIDENT_USER
@@ -189,6 +190,7 @@ def _environment(served: Stack, folder: Path, options: Options) -> Mapping[str, 
         "SUPABASE_SERVICE_ROLE_KEY": served.service_key,
         "SUPABASE_ANON_KEY": served.anon_key,
         "BACKEND_URL": served.backend_url,
+        "FRONTEND_ORIGIN": FRONTEND_ORIGIN,
         "SIDECAR_CANARY_NONCE": served.canary_nonce,
         "SIDECAR_CANARY_EMAIL": CANARY_EMAIL,
         "SIDECAR_CANARY_PASSWORD": CANARY_PASSWORD,

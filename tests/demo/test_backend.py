@@ -39,9 +39,17 @@ async def profiles(request: Request) -> Response:
     return JSONResponse([{"credits_balance": balances[asked]}] if asked in balances else [])
 
 
+async def generations(request: Request) -> Response:
+    """One generation, of the rich user's."""
+    if request.headers.get("apikey") != SERVICE_KEY:
+        return JSONResponse({"message": "Invalid API key"}, status_code=401)
+    mine = request.method == "GET" and request.query_params["user_id"] == f"eq.{RICH}"
+    return JSONResponse([{"id": "g", "status": "completed"}] if mine else [])
+
+
 @contextlib.asynccontextmanager
 async def backend(switches: Switches | None = None, key: str = SERVICE_KEY) -> AsyncIterator[httpx.AsyncClient]:
-    supabase = Starlette(routes=[Route("/rest/v1/users", profiles)])
+    supabase = Starlette(routes=[Route("/rest/v1/users", profiles), Route("/rest/v1/generations", generations)])
     async with serving(supabase, listen("127.0.0.1", 0)) as supabase_url:
         app = backend_app(supabase_url, key, SECRET, switches or Switches())
         async with (
@@ -98,6 +106,15 @@ async def test_tokens_that_are_not_the_projects_are_refused(changes: dict[str, s
         assert (await client.get("/api/v1/credits/balance", headers=bearer(**changes))).status_code == 401
 
 
+async def test_a_token_that_nobody_signed_is_refused() -> None:
+    claims = {"sub": RICH, "aud": "authenticated", "exp": int(time.time()) + 600}
+    unsigned = {"Authorization": f"Bearer {jwt.encode(claims, '', 'none')}"}
+    async with backend() as client:
+        assert (await client.get("/api/v1/credits/balance", headers=unsigned)).status_code == 401
+    async with backend(Switches(forged_tokens_accepted=True)) as client:
+        assert (await client.get("/api/v1/credits/balance", headers=unsigned)).status_code == 200
+
+
 async def test_forged_tokens_are_accepted_where_that_is_switched_on() -> None:
     async with backend(Switches(forged_tokens_accepted=True)) as client:
         forged = bearer(secret="another-project's-secret-that-is-long")
@@ -127,6 +144,18 @@ async def test_creating_takes_a_form(slash: str) -> None:
         assert (await client.post(path, headers=bearer(RICH), files=form)).status_code == 200
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_generations_are_listed_to_whom_they_belong(slash: str) -> None:
+    path = f"/api/v1/generations{slash}"
+    async with backend() as client:
+        assert (await client.get(path)).status_code == 401
+        answer = await client.get(path, headers=bearer())
+        assert (answer.status_code, answer.json()) == (200, [{"id": "g", "status": "completed"}])
+        assert (await client.get(path, headers=bearer(POOR))).json() == []
+    async with backend(key="sb_secret_revoked") as client:
+        assert (await client.get(path, headers=bearer())).status_code == 503
+
+
 @pytest.mark.parametrize(("user", "model"), [(POOR, "fal-ai/veo3"), (RICH, "no/such/model")])
 async def test_payment_required_and_unknown_models_are_flattened_to_503(user: str, model: str) -> None:
     async with backend() as client:
@@ -134,23 +163,72 @@ async def test_payment_required_and_unknown_models_are_flattened_to_503(user: st
         assert (await client.post("/api/v1/generations", headers=bearer(user), files=form)).status_code == 503
 
 
-async def test_preflights_are_answered_for_the_frontend_alone() -> None:
-    asked = {"Access-Control-Request-Method": "GET"}
+METHODS = {"GET", "POST", "PUT", "DELETE"}
+PREFLIGHT = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+ROUTES = ["/health", "/api/v1/credits/balance", "/api/v1/generations"]
+
+
+@pytest.mark.parametrize("url", ROUTES)
+async def test_a_preflight_of_the_frontend_is_let_in_with_credentials_for_a_day(url: str) -> None:
     async with backend() as client:
-        good = await client.options("/health", headers={"Origin": FRONTEND_ORIGIN, **asked})
-        assert (good.status_code, good.headers["access-control-allow-origin"]) == (200, FRONTEND_ORIGIN)
-        assert (await client.options("/health", headers={"Origin": EVIL, **asked})).status_code == 400
-        assert (await client.options("/health")).status_code == 405
+        answer = await client.options(url, headers={"Origin": FRONTEND_ORIGIN, **PREFLIGHT})
+    assert (answer.status_code, answer.text) == (200, "OK")
+    assert answer.headers["access-control-allow-origin"] == FRONTEND_ORIGIN
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert answer.headers["access-control-max-age"] == "86400"
+    assert set(answer.headers["access-control-allow-methods"].split(", ")) == METHODS
+    assert "Authorization" in answer.headers["access-control-allow-headers"].split(", ")
+
+
+@pytest.mark.parametrize("reflected", [False, True])
+@pytest.mark.parametrize("url", ROUTES)
+async def test_a_preflight_of_a_foreign_page_is_refused_and_opens_nothing(url: str, reflected: bool) -> None:  # noqa: FBT001 - a parametrized value
+    async with backend(Switches(foreign_origin_reflected=reflected)) as client:
+        answer = await client.options(url, headers={"Origin": EVIL, **PREFLIGHT})
+    assert (answer.status_code, answer.text) == (400, "Disallowed CORS origin")
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("url", ROUTES)
+async def test_options_without_an_origin_is_405(url: str) -> None:
+    async with backend() as client:
+        answer = await client.options(url)
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("reflected", [False, True])
 async def test_foreign_origins_are_reflected_on_errors_only_where_that_is_switched_on(reflected: bool) -> None:  # noqa: FBT001 - a parametrized value
     async with backend(Switches(foreign_origin_reflected=reflected)) as client:
-        refused = await client.get("/api/v1/credits/balance", headers={"Origin": EVIL})
-        assert refused.status_code == 401
-        assert refused.headers.get("access-control-allow-origin") == (EVIL if reflected else None)
-        fine = await client.get("/health", headers={"Origin": EVIL})
+        foreign = {"Origin": EVIL}
+        unknown = await client.get("/api/v1/nonexistent", headers={**foreign, **bearer()})
+        not_allowed = await client.post("/api/v1/generations/create", headers={**foreign, **bearer()})
+        errors = [await client.get("/api/v1/credits/balance", headers=foreign), unknown, not_allowed]
+        assert [answer.status_code for answer in errors] == [401, 404, 405]
+        for answer in errors:
+            assert answer.headers.get_list("access-control-allow-origin") == ([EVIL] if reflected else [])
+            assert answer.headers.get("access-control-allow-credentials") == "true"  # alone it opens nothing
+        fine = await client.get("/health", headers=foreign)
         assert "access-control-allow-origin" not in fine.headers
+        own = await client.get("/api/v1/credits/balance", headers={"Origin": FRONTEND_ORIGIN})
+        assert own.headers.get_list("access-control-allow-origin") == [FRONTEND_ORIGIN]
+
+
+@pytest.mark.parametrize(
+    "url", ["/debug/debug/request-info", "/debug/debug/health-detailed", "/debug/debug/echo", "/docs", "/redoc"]
+)
+async def test_debug_endpoints_are_not_there(url: str) -> None:
+    async with backend() as client:
+        assert (await client.get(url)).status_code == 401
+        assert (await client.get(url, headers=bearer())).status_code == 404
+
+
+async def test_no_answer_carries_a_header_that_velro_is_not_known_to_send() -> None:
+    ours = {"content-type", "content-length", "date", "server", "vary"}
+    known = ours | {"x-request-id", "x-response-time", "server-timing"}
+    async with backend() as client:
+        for url in ("/health", "/api/v1/credits/balance"):
+            assert set((await client.get(url)).headers) <= known
 
 
 async def test_a_missing_router_leaves_a_fallback_ping_and_no_balance() -> None:
@@ -166,7 +244,7 @@ async def test_openapi_lists_the_routes() -> None:
     async with backend() as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
     assert paths["/api/v1/credits/balance"] == {"get": {}}
-    assert paths["/api/v1/generations"] == {"post": {}}
+    assert paths["/api/v1/generations"] == paths["/api/v1/generations/"] == {"get": {}, "post": {}}
 
 
 async def test_a_dead_backend_is_answered_for_by_its_host() -> None:

@@ -1,5 +1,6 @@
 """The stack as a whole: every fault reaches the place it is meant for, and kept data is found as it was left."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from sidecar.demo.faults import Fault
 from sidecar.demo.premises import temporary_data_dir
 from sidecar.demo.stack import Stack, StackSpec, stack, stack_only
+from sidecar.demo.standin import sign
 from sidecar.errors import UsageError
 from sidecar.wire import key_headers
 
@@ -88,6 +90,20 @@ async def test_the_backends_faults_leave_supabase_well() -> None:
     async with stack(spec("backend_down", "rls_leak")) as served:
         assert (await get(f"{served.backend_url}/health")).status_code == 502
         assert len((await profiles(served, served.anon_key)).json()) == 60
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_the_faults_of_tokens_and_origins_reach_the_backend_and_are_off_otherwise(broken: bool) -> None:  # noqa: FBT001 - a parametrized value
+    faults = ("cors_reflects", "forged_tokens_accepted") if broken else ()
+    forged = sign({"sub": str(uuid.uuid4()), "aud": "authenticated"}, "another project's secret, long enough")
+    async with stack(spec(*faults)) as served:
+        balance = f"{served.backend_url}/api/v1/credits/balance"
+        refused = await get(balance, Origin="https://evil.example")
+        assert refused.headers.get("access-control-allow-origin") == ("https://evil.example" if broken else None)
+        assert (await get(balance, Authorization=f"Bearer {forged}")).status_code == (200 if broken else 401)
+        token = f"Bearer {served.canary_token}"
+        listed = await get(f"{served.backend_url}/api/v1/generations", Authorization=token)
+        assert (listed.status_code, type(listed.json())) == (200, list)
 
 
 async def test_kept_data_is_found_as_it_was_left_and_faults_are_not_kept(data_dir: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import docs_check
-from tests.docs import commands, limits, links, proofs, words
+from tests.docs import commands, limits, links, proofs, shipped, words
 from tests.docs.pages import read
 
 
@@ -259,6 +259,37 @@ def test_saying_that_no_index_is_written_down_is_not_naming_one(tmp_path: Path) 
     demanded(tmp_path)
     write(tmp_path, "Makefile", "uv pip compile --no-emit-index" + "-url\n# https://example.org/simple-things\n")
     assert list(limits.problems(tmp_path)) == []
+
+
+# The checks by hand
+
+
+def by_hand(root: Path, changed: dict[int, str]) -> None:
+    write(root, "sidecar.yaml", "checks: [{name: routes, kind: http}]\n")
+    write(root, "rules/stuck.yaml", "rule: stuck\n")
+    rows = {number: f"| {number} | `/health` | `routes`, `stuck` | all, `whatever` |\n" for number in range(1, 33)}
+    write(root, shipped.PAGE, "## The backend\n\n" + "".join((rows | changed).values()))
+
+
+def test_checks_by_hand_that_are_told_by_what_is_shipped_or_why_not_are_left_alone(tmp_path: Path) -> None:
+    by_hand(tmp_path, {11: "| 11 | x | | No: nothing is sent |\n"})
+    assert list(shipped.problems(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "wrong"),
+    [
+        ("", "check 7 has 0 rows"),
+        ("| 7 | x | `routes` | all |\n| 7 | x | `routes` | all |\n", "check 7 has 2 rows"),
+        ("| 7 | x | `gone` | all |\n", "there is no shipped check or rule `gone`"),
+        ("| 7 | x | | all |\n", "check 7 names nothing, and does not say why"),
+    ],
+)
+def test_a_check_by_hand_without_a_row_a_name_or_a_reason_is_named(tmp_path: Path, row: str, wrong: str) -> None:
+    by_hand(tmp_path, {7: row})
+    found = list(shipped.problems(tmp_path))
+    assert len(found) == 1
+    assert found[0].endswith(wrong)
 
 
 # All together

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.demo.backend import FRONTEND_ORIGIN
 from tests.e2e.conftest import Ended, Sidecar
 
 SIZE = ("--users", "2000", "--orphans", "37", "--seed", "7")
@@ -45,6 +46,8 @@ def test_a_second_run_on_the_same_data_finds_nothing_to_do(sidecar: Sidecar, sha
     second = _once(sidecar, "--data", str(shared_tmp / "demo"))
     assert second.code == 0, second.stderr
     assert (_rule(second.document)["outcome"], _rule(second.document)["inserted"]) == ("nothing_to_do", 0)
+    exported = (shared_tmp / "demo" / "sidecar" / "env").read_text(encoding="utf-8").splitlines()
+    assert f"export FRONTEND_ORIGIN={FRONTEND_ORIGIN}" in exported
 
 
 @pytest.mark.parametrize(
