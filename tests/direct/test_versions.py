@@ -80,6 +80,17 @@ async def test_a_table_that_says_something_else_without_its_rows_being_written_h
         assert await data.moved(rule, [row]) == {INCIDENT}
 
 
+async def test_an_e_mail_that_a_row_without_a_key_has_by_now_is_somebody_elses(project: Project, rule: Rule) -> None:
+    await project.sql("alter table public.generations drop constraint generations_user_id_fkey")
+    await project.sql("alter table public.users drop constraint users_pkey, add unique (id), alter id drop not null")
+    async with project.data() as data:
+        row = await planned(data, rule)
+        await project.sql(
+            "insert into public.users (id, email) select null, email from auth.users where id = %s", INCIDENT
+        )
+        assert await data.moved(rule, [row]) == {INCIDENT}
+
+
 async def test_movements_that_were_replaced_by_equal_ones_have_moved(project: Project, rule: Rule) -> None:
     async with project.data() as data:
         before = await planned(data, rule)

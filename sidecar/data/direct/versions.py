@@ -52,7 +52,7 @@ union
 select cast({key} as text)
 from json_populate_recordset(cast(null as {target}), cast(%(emails)s as json)) r
 join {target} e on {theirs} = {ours}
-where {their_key} <> {key}
+where {their_key} is distinct from {key}
 """
 
 
