@@ -8,6 +8,7 @@ from enum import IntEnum
 from sidecar.domain.check import Observation, Verdict
 from sidecar.domain.finding import FindingClass
 from sidecar.domain.look import ProofFailure
+from sidecar.domain.reasons import CommonReason
 from sidecar.domain.run import Outcome, RowResult
 from sidecar.domain.survey import SurveyClass
 from sidecar.engine.cycle import Cycle
@@ -40,11 +41,12 @@ def iso(at: datetime | None) -> str | None:
 
 
 def code_of_checks(seen: Sequence[Observation]) -> Exit:
-    """Return the code of some looks."""
-    verdicts = {look.verdict for look in seen}
-    if Verdict.UNKNOWN in verdicts:
+    """Return the code of some looks. What only waits for an unhealthy parent adds nothing to what the parent says."""
+    is_violated = any(look.verdict is Verdict.UNHEALTHY for look in seen)
+    blind = {look.reason for look in seen if look.verdict is Verdict.UNKNOWN}
+    if blind - ({CommonReason.DEPENDENCY_DOWN} if is_violated else set()):
         return Exit.UNKNOWN
-    return Exit.VIOLATIONS if Verdict.UNHEALTHY in verdicts else Exit.CLEAN
+    return Exit.VIOLATIONS if is_violated else Exit.CLEAN
 
 
 def code_of_look(cycle: Cycle) -> Exit:

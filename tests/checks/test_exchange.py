@@ -108,6 +108,8 @@ async def test_a_server_that_wants_our_certificate_gets_it_or_the_reason_is_tls(
     authority().issue_cert("sidecar.test").configure_cert(ours)
     async with scripted(lambda _: reply(200), tls=tls) as server:
         assert (await ask(server.url, Route(tls=ours))).status == 200
+    # With TLS 1.3 a client hears of it after it has asked, and the reset of a request unread may overtake the alert.
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_server(("127.0.0.1", 0)) as listening:
         refusing = asyncio.ensure_future(asyncio.to_thread(_refuse_one, listening, tls))
         error = await failing(f"https://127.0.0.1:{listening.getsockname()[1]}/", Route(tls=trusting()))

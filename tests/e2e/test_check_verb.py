@@ -36,7 +36,7 @@ def test_all_checks_are_looked_at_parents_first_and_one_alone_is_traced(light: L
     assert first.startswith("unhealthy  gateway")
     assert "  sent         GET with X-Key (values hidden)" in lines
     assert "  condition    status == 200" in lines
-    assert "  because      status == 200 (status=503)" in lines
+    assert "  because      status == 200: status is 503" in lines
     assert [line for line in lines if line.startswith("  phases")]
     assert "notShown" not in alone.stdout + every.stdout
     child = light.ask("check", "child", "gateway")

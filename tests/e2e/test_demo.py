@@ -88,7 +88,15 @@ def test_a_ledger_that_users_may_write_is_evidence_for_no_automatic_repair(sidec
     assert rule["violations"]["ledger_forgeable"] == 38
 
 
-@pytest.mark.parametrize(("fault", "check"), [("wrong_balance", "credits-value"), ("backend_down", "backend-health")])
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        ("wrong_balance", "credits-value"),
+        ("backend_down", "backend-health"),
+        ("cors_reflects", "cors"),
+        ("forged_tokens_accepted", "credits-require-auth"),
+    ],
+)
 def test_a_backend_that_lies_or_is_down_is_told_and_does_not_stop_the_repair(
     sidecar: Sidecar, fault: str, check: str
 ) -> None:
