@@ -37,7 +37,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Sight:
-    """What has been seen so far; what is known when the look fails halfway is still told."""
+    """What has been seen so far; what is known when the look fails halfway is still told.
+
+    `requests` are the named ones of several, in order.
+    """
 
     answer: Answer | None = None
     certificate: Certificate | None = None
@@ -46,6 +49,7 @@ class Sight:
     redirects: int = 0
     latency_seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+    requests: list[JSON] = field(default_factory=list)
 
     def add(self, seen: Answer | TargetUnreachable) -> None:
         """Take note of an answer, or of how far it came without one."""
@@ -67,6 +71,8 @@ class Sight:
             facts["final_url_scheme"] = self.scheme
         if self.certificate is not None:
             facts["certificate"] = certificate_facts(self.certificate)
+        if self.requests:
+            facts["requests"] = [*self.requests]
         return facts
 
     def retry_after_seconds(self, now: datetime) -> float | None:

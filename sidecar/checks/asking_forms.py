@@ -50,6 +50,7 @@ class Walk:
         self,
         url: str,
         *,
+        name: str | None = None,
         method: str = "GET",
         headers: Mapping[str, str] = NO_HEADERS,
         content: bytes | None = None,
@@ -72,6 +73,8 @@ class Walk:
         )
         self.sight.answer = None  # that of another request says nothing about this one
         seen = await ask(asking, self.clients, self.context.clock, self.deadline, self.sight)
+        if name is not None:
+            self.sight.requests.append({"name": name, "status": seen.status if isinstance(seen, Answer) else None})
         if isinstance(seen, Finding):
             raise Unanswered(seen)
         return seen
@@ -87,7 +90,11 @@ async def walk_requests(walk: Walk, form: RequestsForm, judge: Callable[..., Fin
     for request in form.requests:
         try:
             answer = await walk.ask(
-                request.url, method=request.method, headers=request.headers, content=request.content
+                request.url,
+                name=request.name,
+                method=request.method,
+                headers=request.headers,
+                content=request.content,
             )
             finding = judge(request.expect, answer, walk.sight, walk.context, walk.spec.secrets)
         except Unanswered as unanswered:
@@ -103,7 +110,7 @@ async def walk_cors(walk: Walk, form: CorsForm) -> Finding:
     answers: list[CorsAnswer] = []
 
     async def step(step: CorsStep, url: str, method: str, asked: str, headers: Mapping[str, str]) -> None:
-        answer = await walk.ask(url, method=method, headers=headers)
+        answer = await walk.ask(url, name=str(step), method=method, headers=headers)
         answers.append(CorsAnswer(step=step, status=answer.status, headers=answer.headers, method=asked))
 
     try:
@@ -126,12 +133,12 @@ async def walk_auth(walk: Walk, form: AuthForm) -> Finding:
     spec, context = walk.spec, walk.context
     try:
         exists, unproven = await _exists(walk, form)
-        without = await walk.ask(spec.url, method=spec.method)
+        without = await walk.ask(spec.url, name="without credentials", method=spec.method)
         forged: dict[str, int] = {}
         issuer = f"{context.supabase_url.rstrip('/')}/auth/v1"
         for how, token in forged_tokens(issuer, context.clock.now().timestamp()).items():
             headers = {"Authorization": f"Bearer {token}"}
-            forged[how] = (await walk.ask(spec.url, method=spec.method, headers=headers)).status
+            forged[how] = (await walk.ask(spec.url, name=how, method=spec.method, headers=headers)).status
     except Unanswered as unanswered:
         return unanswered.finding
     fault = judge_auth(AuthSeen(exists=exists, without=without.status, forged=forged, unproven=unproven))
@@ -141,11 +148,13 @@ async def walk_auth(walk: Walk, form: AuthForm) -> Finding:
 async def _exists(walk: Walk, form: AuthForm) -> tuple[bool | None, str]:
     spec = walk.spec
     if form.authorization is not None:
-        answer = await walk.ask(spec.url, method=spec.method, headers={"Authorization": form.authorization})
+        answer = await walk.ask(
+            spec.url, name="authorised call", method=spec.method, headers={"Authorization": form.authorization}
+        )
         is_let_in = 200 <= answer.status < 300
         return (True, "") if is_let_in else (None, f"the authorised call was answered with {answer.status}")
     try:
-        answer = await walk.ask(form.openapi_url or "", body_bytes_at_most=OPENAPI_BYTES_AT_MOST)
+        answer = await walk.ask(form.openapi_url or "", name="openapi", body_bytes_at_most=OPENAPI_BYTES_AT_MOST)
     except Unanswered as unanswered:
         if unanswered.finding.reason is HttpReason.BODY_TOO_LARGE:
             return None, "the OpenAPI document is longer than 4 MiB"

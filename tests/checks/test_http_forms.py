@@ -182,9 +182,45 @@ async def test_what_is_shared_goes_to_the_origin_of_the_first_request_alone() ->
 async def test_the_request_that_decided_is_told_with_its_own_answer_alone() -> None:
     seen, _ = await look(lambda asked: silent() if asked.path == "/b" else reply(200), {"requests": REQUESTS}, 0.4)
     assert seen.facts["request"] == "second"
+    assert seen.facts["requests"] == [{"name": "first", "status": 200}, {"name": "second", "status": None}]
     assert "status" not in seen.facts, "the answer of the first says nothing about the second"
     seen, _ = await look(statuses({"/a": 200, "/b": 500}), {"requests": REQUESTS})
     assert (seen.facts["request"], seen.facts["condition"], seen.facts["status"]) == ("second", "status == 422", 500)
+
+
+@pytest.mark.parametrize(
+    ("script", "keys", "told"),
+    [
+        (statuses({"/a": 200, "/b": 422}), {"requests": REQUESTS}, [("first", 200), ("second", 422)]),
+        (statuses({"/a": 500}), {"requests": REQUESTS}, [("first", 500)]),
+        (
+            browser(),
+            CORS,
+            [
+                ("preflight of the allowed origin", 200),
+                ("preflight of the allowed origin", 200),
+                ("preflight of a foreign origin", 400),
+                ("error answer to a foreign origin", 401),
+                ("answer without an origin", 401),
+            ],
+        ),
+        (
+            guarded(),
+            AUTH,
+            [
+                ("openapi", 200),
+                ("without credentials", 401),
+                ("a token signed with a foreign key", 401),
+                ("a token without a signature", 401),
+            ],
+        ),
+    ],
+)
+async def test_each_request_is_told_with_its_status(
+    script: Script, keys: Mapping[str, object], told: list[tuple[str, int]]
+) -> None:
+    seen, _ = await look(script, keys)
+    assert seen.facts["requests"] == [{"name": name, "status": status} for name, status in told]
 
 
 async def test_an_authorised_call_proves_the_route_and_shows_no_token() -> None:
