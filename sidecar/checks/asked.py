@@ -27,11 +27,12 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look came to."""
+    """What a look came to. Of several requests, `request` names the one that decided."""
 
     reason: HttpReason
     detail: str = ""
     condition: str | None = None
+    request: str | None = None
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 import httpx
@@ -13,13 +14,15 @@ from sidecar.checks.forging import forged_tokens
 from sidecar.checks.http_forms import OPENAPI_BYTES_AT_MOST, AuthForm, CorsForm, RequestsForm
 from sidecar.checks.http_keys import HttpSpec
 from sidecar.checks.http_names import cel_json
-from sidecar.checks.redirects import Request
+from sidecar.checks.http_texts import with_shared
+from sidecar.checks.redirects import Request, origin_of
 from sidecar.domain.auth_required import AuthSeen, judge_auth, names_route
 from sidecar.domain.cors import CorsAnswer, CorsStep, judge_cors
 from sidecar.domain.reasons import HttpReason
 from sidecar.wire import Answer
 
 Judged: TypeAlias = Callable[[Answer], Finding]
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 NO_BACKEND = "the URL is a path, and backend.url is not set"
 
 
@@ -48,24 +51,35 @@ class Walk:
         url: str,
         *,
         method: str = "GET",
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] = NO_HEADERS,
         content: bytes | None = None,
         body_bytes_at_most: int | None = None,
     ) -> Answer:
-        """Send one request and return its answer. Raises: Unanswered."""
-        whole = self.whole_url(url, self.context)
-        if whole is None:
+        """Send one request and return its answer. Raises: Unanswered.
+
+        What the check shares goes with it to the origin of the first URL alone; `headers` are the request's own.
+        """
+        whole, home = self.whole_url(url, self.context), self.whole_url(self._first_url, self.context)
+        if whole is None or home is None:
             raise Unanswered(Finding(HttpReason.LOCAL_FAULT, NO_BACKEND))
+        is_home = whole is home or origin_of(whole) == origin_of(home)
+        sent = with_shared(headers, self.spec.headers) if is_home else headers
         asking = Asking(
-            request=Request(method=method, url=whole, headers=headers, content=content),
+            request=Request(method=method, url=whole, headers=sent, content=content, is_home=is_home),
             connection=self.spec.connection,
             redirects_at_most=self.spec.redirects_at_most,
             body_bytes_at_most=body_bytes_at_most or self.spec.body_bytes_at_most,
         )
+        self.sight.answer = None  # that of another request says nothing about this one
         seen = await ask(asking, self.clients, self.context.clock, self.deadline, self.sight)
         if isinstance(seen, Finding):
             raise Unanswered(seen)
         return seen
+
+    @property
+    def _first_url(self) -> str:
+        form = self.spec.form
+        return form.requests[0].url if isinstance(form, RequestsForm) else self.spec.url
 
 
 async def walk_requests(walk: Walk, form: RequestsForm, judge: Callable[..., Finding]) -> Finding:
@@ -79,7 +93,7 @@ async def walk_requests(walk: Walk, form: RequestsForm, judge: Callable[..., Fin
         except Unanswered as unanswered:
             finding = unanswered.finding
         if finding.reason is not HttpReason.OK:
-            return replace(finding, detail=f"{request.name}: {finding.detail}")
+            return replace(finding, detail=f"{request.name}: {finding.detail}", request=request.name)
     return Finding(HttpReason.OK)
 
 
@@ -89,7 +103,7 @@ async def walk_cors(walk: Walk, form: CorsForm) -> Finding:
     answers: list[CorsAnswer] = []
 
     async def step(step: CorsStep, url: str, method: str, asked: str, headers: Mapping[str, str]) -> None:
-        answer = await walk.ask(url, method=method, headers={**spec.headers, **headers})
+        answer = await walk.ask(url, method=method, headers=headers)
         answers.append(CorsAnswer(step=step, status=answer.status, headers=answer.headers, method=asked))
 
     try:
@@ -112,11 +126,11 @@ async def walk_auth(walk: Walk, form: AuthForm) -> Finding:
     spec, context = walk.spec, walk.context
     try:
         exists, unproven = await _exists(walk, form)
-        without = await walk.ask(spec.url, method=spec.method, headers=spec.headers)
+        without = await walk.ask(spec.url, method=spec.method)
         forged: dict[str, int] = {}
         issuer = f"{context.supabase_url.rstrip('/')}/auth/v1"
         for how, token in forged_tokens(issuer, context.clock.now().timestamp()).items():
-            headers = {**spec.headers, "Authorization": f"Bearer {token}"}
+            headers = {"Authorization": f"Bearer {token}"}
             forged[how] = (await walk.ask(spec.url, method=spec.method, headers=headers)).status
     except Unanswered as unanswered:
         return unanswered.finding
@@ -127,13 +141,22 @@ async def walk_auth(walk: Walk, form: AuthForm) -> Finding:
 async def _exists(walk: Walk, form: AuthForm) -> tuple[bool | None, str]:
     spec = walk.spec
     if form.authorization is not None:
-        headers = {**spec.headers, "Authorization": form.authorization}
-        answer = await walk.ask(spec.url, method=spec.method, headers=headers)
+        answer = await walk.ask(spec.url, method=spec.method, headers={"Authorization": form.authorization})
         is_let_in = 200 <= answer.status < 300
         return (True, "") if is_let_in else (None, f"the authorised call was answered with {answer.status}")
-    answer = await walk.ask(form.openapi_url or "", headers=spec.headers, body_bytes_at_most=OPENAPI_BYTES_AT_MOST)
+    try:
+        answer = await walk.ask(form.openapi_url or "", body_bytes_at_most=OPENAPI_BYTES_AT_MOST)
+    except Unanswered as unanswered:
+        if unanswered.finding.reason is HttpReason.BODY_TOO_LARGE:
+            return None, "the OpenAPI document is longer than 4 MiB"
+        raise
     if answer.status != 200:
         return None, f"the OpenAPI document was answered with {answer.status}"
-    path = walk.whole_url(spec.url, walk.context)
-    named = names_route(cel_json(answer.content), spec.method, path.path if path else spec.url)
+    named = names_route(cel_json(answer.content), spec.method, _path(spec.url, walk.context))
     return named, "what was answered is no OpenAPI document" if named is None else ""
+
+
+def _path(url: str, context: ProbeContext) -> str:
+    """Return the path that the backend knows: what stands before all of its paths is none of its routes."""
+    backend = (context.backend_url or "").rstrip("/")
+    return httpx.URL(url.removeprefix(backend) if url.startswith(f"{backend}/") else url).path

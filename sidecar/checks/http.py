@@ -36,6 +36,8 @@ class HttpProbe:
         facts = sight.facts(spec.secrets)
         if finding.condition is not None:
             facts["condition"] = finding.condition
+        if finding.request is not None:
+            facts["request"] = finding.request
         return Observation(
             check=check.name,
             kind=check.kind,
@@ -72,7 +74,7 @@ class HttpProbe:
     async def _ask_once(self, walk: Walk) -> Finding:
         spec = walk.spec
         try:
-            answer = await walk.ask(spec.url, method=spec.method, headers=spec.headers, content=spec.content)
+            answer = await walk.ask(spec.url, method=spec.method, content=spec.content)
         except Unanswered as unanswered:
             return unanswered.finding
         return judge(spec.expect, answer, walk.sight, self._context, spec.secrets)

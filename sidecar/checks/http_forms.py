@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -91,12 +91,11 @@ class RequestKeys(Keys):
     body: JsonValue = None
     expect: list[ConditionText] = Field(default_factory=list)
 
-    def to_request(self, shared: Mapping[str, str]) -> NamedRequest:
-        """Return the request with the headers that it shares; its own count."""
-        own = sent_headers(self.headers)
-        named = {name.lower() for name in own}
-        headers = {name: value for name, value in shared.items() if name.lower() not in named} | own
-        content = content_of(self.body, headers)
+    def to_request(self, shared: Collection[str]) -> NamedRequest:
+        """Return the frozen parameters; `shared` names the headers that the check says for all of them."""
+        headers = sent_headers(self.headers)
+        is_kind_shared = "content-type" in {name.lower() for name in shared}
+        content = content_of(self.body, {} if is_kind_shared else headers)
         return NamedRequest(
             name=self.name,
             url=self.url,
@@ -191,8 +190,8 @@ class FormKeys(Keys):
         used = {"requests": bool(self.requests), "cors": self.cors, "auth_required": self.auth_required}
         return [name for name, value in used.items() if value]
 
-    def to_form(self, shared: Mapping[str, str]) -> Form | None:
-        """Return the form's frozen parameters, None for a single request. `shared` headers go with every request."""
+    def to_form(self, shared: Collection[str]) -> Form | None:
+        """Return the form's frozen parameters, None for a single request. `shared` names the check's headers."""
         if self.requests:
             return RequestsForm(tuple(request.to_request(shared) for request in self.requests))
         if self.cors is not None:

@@ -60,6 +60,34 @@ class HttpKeys(FormKeys, ConnectionKeys):
     max_redirects: Annotated[int, Field(ge=1, le=20)] = MAX_REDIRECTS
     body_bytes_at_most: Annotated[int, Field(ge=0, le=64 * 1024 * 1024)] = 1_048_576
 
+    @field_validator("method")
+    @classmethod
+    def _harmless(cls, method: str, info: ValidationInfo) -> str:
+        wish = info.data.get("auth_required")
+        if wish is not None and wish.authorised is not None and method not in ("GET", "HEAD", "OPTIONS"):
+            raise ValueError("must be GET or HEAD beside auth_required.authorised: that call would do what it says")
+        return method
+
+    @field_validator("follow_redirects")
+    @classmethod
+    def _stays(cls, follow_redirects: bool, info: ValidationInfo) -> bool:  # noqa: FBT001  # pydantic's
+        if follow_redirects and (form := _stranger(info)):
+            message = f"means nothing beside {form}, which judges the first answer"
+            raise ValueError(message)
+        return follow_redirects
+
+    @field_validator("headers")
+    @classmethod
+    def _as_nobody(cls, headers: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        names = {name.lower() for name in headers}
+        form = _stranger(info)
+        if form is not None and names & {"authorization", "cookie"}:
+            message = f"must hold no Authorization and no Cookie beside {form}, which asks as a stranger"
+            raise ValueError(message)
+        if form == "cors" and any(name == "origin" or name.startswith("access-control-") for name in names):
+            raise ValueError("must hold no Origin and no Access-Control header beside cors, which sends its own")
+        return headers
+
     @field_validator("headers")
     @classmethod
     def _one_authorization(cls, headers: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
@@ -110,3 +138,8 @@ class HttpKeys(FormKeys, ConnectionKeys):
             ),
             form=self.to_form(headers),
         )
+
+
+def _stranger(info: ValidationInfo) -> str | None:
+    """Return the form that asks as a stranger would, None where there is none."""
+    return next((form for form in ("cors", "auth_required") if info.data.get(form) is not None), None)

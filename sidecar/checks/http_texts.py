@@ -82,3 +82,11 @@ def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
     hidden = [value for name, value in headers.items() if name.lower() not in _PLAIN]
     hidden += [value.partition(" ")[2] for value in hidden]
     return tuple(value for value in hidden if len(value) >= _SECRET_CHARACTERS_AT_LEAST)
+
+
+def with_shared(own: Mapping[str, str], shared: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a request's own headers with those that it shares; of two with one name its own counts."""
+    if not own:
+        return shared
+    named = {name.lower() for name in own}
+    return {name: value for name, value in shared.items() if name.lower() not in named} | dict(own)

@@ -54,7 +54,7 @@ def redirected(request: Request, answer: Answer, *, is_proxied: bool = False) ->
         return Forbidden("a redirect that leads to an address further inside")
     keeps = answer.status in _KEEPS_METHOD or request.method in ("GET", "HEAD")
     content = request.content if keeps else None
-    stays = _origin(target) == _origin(request.url)
+    stays = origin_of(target) == origin_of(request.url)
     if content is not None and not stays:
         return None
     headers = request.headers if stays else {}
@@ -109,5 +109,6 @@ def is_port(port: int | None) -> bool:
     return port is None or 0 < port < 65_536
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
+def origin_of(url: httpx.URL) -> tuple[str, str, int]:
+    """Return what two URLs of one origin have in common."""
     return url.scheme, url.host, url.port or _PORTS[url.scheme]

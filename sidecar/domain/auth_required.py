@@ -11,6 +11,10 @@ from sidecar.domain.check import JSON
 from sidecar.domain.reasons import HttpReason
 
 REFUSED = frozenset({401, 403})
+_BAD_REQUEST = 400  # a token that no parser likes
+# Answers of the route itself. Where a stranger is refused before, whoever hears them was believed to be somebody.
+_BEHIND_THE_REFUSAL = frozenset({402, 404, 405, 406, 409, 410, 411, 412, 413, 415, 422, 428})
+_PARAMETER = re.compile(r"\{[^/{}]*\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,11 @@ def judge_auth(seen: AuthSeen) -> AuthFault | None:
             HttpReason.AUTH_ANSWER_UNEXPECTED, f"without credentials: status {seen.without}, not 401 or 403"
         )
     for how, status in seen.forged.items():
-        if not 400 <= status < 500:  # a token that no parser likes may be a bad request
+        if status in _BEHIND_THE_REFUSAL:
+            return AuthFault(
+                HttpReason.FORGED_TOKEN_ACCEPTED, f"{how}: status {status}, where without one it is {seen.without}"
+            )
+        if status not in REFUSED and status != _BAD_REQUEST:
             return AuthFault(HttpReason.AUTH_ANSWER_UNEXPECTED, f"{how}: status {status}, not a refusal")
     if seen.exists is None:
         return AuthFault(HttpReason.ROUTE_UNPROVEN, seen.unproven)
@@ -62,7 +70,7 @@ def _is_let_in(status: int) -> bool:
 def names_route(document: JSON, method: str, path: str) -> bool | None:
     """Say whether an OpenAPI document names a route; None when it is no such document.
 
-    `/x/{id}` in the document stands for one segment. A slash at the end makes no difference.
+    `/x/{id}` in the document stands for any `id` of one character or more. A slash at the end makes no difference.
     """
     paths = document.get("paths") if isinstance(document, dict) else None
     if not isinstance(paths, dict):
@@ -74,6 +82,22 @@ def names_route(document: JSON, method: str, path: str) -> bool | None:
 
 
 def _matches(template: str, path: str) -> bool:
-    parts = re.split(r"(\{[^/{}]*\})", template.rstrip("/"))
-    pattern = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
-    return re.fullmatch(pattern, path.rstrip("/")) is not None
+    """Match segment by segment, in steps in proportion to the text: the document comes from outside."""
+    pattern, segments = template.rstrip("/").split("/"), path.rstrip("/").split("/")
+    return len(pattern) == len(segments) and all(map(_fits, pattern, segments))
+
+
+def _fits(pattern: str, segment: str) -> bool:
+    first, *others = _PARAMETER.split(pattern) if "{" in pattern else [pattern]
+    if not others:
+        return pattern == segment
+    if not segment.startswith(first):
+        return False
+    *between, last = others
+    at = len(first)
+    for piece in between:  # the first place that fits leaves most to the rest; each parameter takes a character
+        found = segment.find(piece, at + 1)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return segment.endswith(last) and len(segment) - len(last) > at

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -134,8 +135,10 @@ def _decoded(part: str) -> bytes:
     [
         (guarded(without=200), "auth_not_required"),
         (guarded(with_token=200), "forged_token_accepted"),
+        (guarded(with_token=422), "forged_token_accepted"),
         (guarded(openapi={"paths": {}}), "route_missing"),
         (guarded(openapi="<html>"), "route_unproven"),
+        (guarded(openapi=b" " * 4_200_000), "route_unproven"),
         (guarded(without=404), "auth_answer_unexpected"),
     ],
 )
@@ -143,6 +146,45 @@ async def test_each_fault_of_a_guarded_route_has_its_reason(script: Script, reas
     seen, _ = await look(script, AUTH)
     assert seen.reason == reason
     assert seen.verdict is (Verdict.UNKNOWN if reason == "route_unproven" else Verdict.UNHEALTHY)
+
+
+async def test_paths_of_the_document_begin_behind_the_backends_own() -> None:
+    prefixed = {"/api/openapi.json": reply(200, OPENAPI), "/api/balance": reply(401), "/apis/balance": reply(401)}
+    async with scripted(lambda asked: prefixed[asked.path]) as server:
+        around = replace(context(server.url), backend_url=f"{server.url}/api/")
+        keys = {"url": f"{server.url}/api/balance", "auth_required": {"openapi": "/openapi.json"}}
+        assert (await look_http(around, keys)).reason == "ok"
+        other = {**keys, "url": f"{server.url}/apis/balance"}
+        assert (await look_http(around, other)).reason == "route_missing"
+
+
+async def test_what_is_shared_goes_to_the_origin_of_the_first_request_alone() -> None:
+    shared = {"auth": {"bearer": SECRET}, "headers": {"X-Key": SECRET}}
+    async with scripted(statuses({"/a": 200})) as home, scripted(statuses({"/b": 200, "/openapi.json": 401})) as other:
+        requests = [
+            {"name": "home", "url": "/a"},
+            {"name": "other", "url": f"{other.url}/b", "headers": {"X-Own": "yes"}},
+            {"name": "again", "url": "/a", "headers": {"x-key": "its own"}},
+        ]
+        assert (await look_http(context(home.url), {**shared, "requests": requests})).reason == "ok"
+        assert [one.headers.get("authorization") for one in home.asked] == [f"Bearer {SECRET}"] * 2
+        assert [one.headers.get("x-key") for one in home.asked] == [SECRET, "its own"]
+        assert other.asked[0].headers["x-own"] == "yes"
+        for form in (
+            {"cors": {"allowed_origin": OURS, "error_url": f"{other.url}/b"}},
+            {"auth_required": {"openapi": f"{other.url}/openapi.json"}},
+        ):
+            await look_http(context(home.url), {"url": "/a", "headers": {"X-Key": SECRET}, **form})
+    assert len(other.asked) == 4
+    assert SECRET not in repr([one.headers for one in other.asked])
+
+
+async def test_the_request_that_decided_is_told_with_its_own_answer_alone() -> None:
+    seen, _ = await look(lambda asked: silent() if asked.path == "/b" else reply(200), {"requests": REQUESTS}, 0.4)
+    assert seen.facts["request"] == "second"
+    assert "status" not in seen.facts, "the answer of the first says nothing about the second"
+    seen, _ = await look(statuses({"/a": 200, "/b": 500}), {"requests": REQUESTS})
+    assert (seen.facts["request"], seen.facts["condition"], seen.facts["status"]) == ("second", "status == 422", 500)
 
 
 async def test_an_authorised_call_proves_the_route_and_shows_no_token() -> None:

@@ -73,6 +73,30 @@ def mistakes(own: str, folder: Path = Path()) -> str:
             "auth: {bearer: x}\nheaders: {authorization: '${TOKEN}'}",
             "7:14 headers: must hold no Authorization beside auth; keep one of them",
         ),
+        (
+            "cors: {allowed_origin: 'https://a.test'}\nfollow_redirects: true",
+            "7:23 follow_redirects: means nothing beside cors, which judges the first answer",
+        ),
+        (
+            "auth_required: {openapi: https://b.test/o}\nfollow_redirects: true",
+            "7:23 follow_redirects: means nothing beside auth_required, which judges the first answer",
+        ),
+        (
+            "auth_required: {openapi: https://b.test/o}\nheaders: {authorization: '${TOKEN}'}",
+            "7:14 headers: must hold no Authorization and no Cookie beside auth_required, which asks as a stranger",
+        ),
+        (
+            "cors: {allowed_origin: 'https://a.test'}\nheaders: {Cookie: '${TOKEN}'}",
+            "7:14 headers: must hold no Authorization and no Cookie beside cors, which asks as a stranger",
+        ),
+        (
+            "cors: {allowed_origin: 'https://a.test'}\nheaders: {ORIGIN: 'https://b.test'}",
+            "7:14 headers: must hold no Origin and no Access-Control header beside cors, which sends its own",
+        ),
+        (
+            "auth_required: {authorised: {bearer: x}}\nmethod: DELETE",
+            "7:13 method: must be GET or HEAD beside auth_required.authorised: that call would do what it says",
+        ),
         ("headers: {X-A: a, x-a: b}", "6:14 headers: names x-a twice"),
         (
             "tls: {ca_file: nowhere.pem}",
