@@ -26,6 +26,7 @@ from sidecar.ports import Reporter
 
 FIRST_SECONDS_AT_MOST = 10.0  # after the start, every name has had its first tick
 JITTER_RATIO = 0.1  # of the interval: spreads ticks without changing how many there are
+BEAT_SECONDS = 0.02  # ticks come on multiples of this; far below any interval, and below what a look takes
 BACKOFF_SECONDS_AT_MOST = 3600.0  # no answer of a target may blind us for longer
 
 _CAUSES = {EVENT_JOB_MISSED: "misfire", EVENT_JOB_MAX_INSTANCES: "overlap", EVENT_JOB_ERROR: "error"}
@@ -177,4 +178,9 @@ class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler publishes no typ
         passed = (previous_fire_time - self._start_at).total_seconds() / self._every_seconds
         place = max(0, math.floor(passed + 1e-4)) + 1
         jitter_seconds = self._rng.uniform(0, self._every_seconds * JITTER_RATIO)
-        return self._start_at + timedelta(seconds=place * self._every_seconds + jitter_seconds)
+        return _on_beat(self._start_at + timedelta(seconds=place * self._every_seconds + jitter_seconds))
+
+
+def _on_beat(at: datetime) -> datetime:
+    """Return the next beat: ticks that share one wake the clock once, which costs as much as a third of a look."""
+    return datetime.fromtimestamp(math.ceil(at.timestamp() / BEAT_SECONDS) * BEAT_SECONDS, UTC)
