@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias
 
 import httpx
 
@@ -21,7 +20,6 @@ from sidecar.domain.cors import CorsAnswer, CorsStep, judge_cors
 from sidecar.domain.reasons import HttpReason
 from sidecar.wire import Answer
 
-Judged: TypeAlias = Callable[[Answer], Finding]
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 NO_BACKEND = "the URL is a path, and backend.url is not set"
 
